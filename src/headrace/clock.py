@@ -1,0 +1,84 @@
+"""The only door to the time: wall time, monotonic time and waiting."""
+
+import asyncio
+import contextlib
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """now and monotonic are seconds; waits end early when their event is set."""
+
+    def now(self) -> float: ...
+    def monotonic(self) -> float: ...
+    async def sleep(self, seconds: float) -> None: ...
+    async def wait(self, event: asyncio.Event, seconds: float) -> bool: ...
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def now(self) -> float:
+        return time.time()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async def wait(self, event: asyncio.Event, seconds: float) -> bool:
+        """Whether `event` was set within `seconds`."""
+        if not event.is_set() and seconds > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await event.wait()
+        return event.is_set()
+
+
+class ManualClock:
+    """A clock that stands still until `advance` moves it: hours of back-off take no time in a test."""
+
+    def __init__(self, now: float = 1_700_000_000.0) -> None:
+        self._now = now
+        self._sleepers: list[tuple[float, asyncio.Event]] = []
+
+    def now(self) -> float:
+        return self._now
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def advance(self, seconds: float) -> None:
+        """Move the time forward and wake whoever is due."""
+        self._now += seconds
+        for due, event in self._sleepers:
+            if due <= self._now:
+                event.set()
+
+    async def sleep(self, seconds: float) -> None:
+        await self._until(asyncio.Event(), seconds)
+
+    async def wait(self, event: asyncio.Event, seconds: float) -> bool:
+        """Whether `event` was set before the clock had been moved by `seconds`."""
+        over = asyncio.Event()
+        if event.is_set() or seconds <= 0:
+            return event.is_set()
+        waits = [asyncio.ensure_future(event.wait()), asyncio.ensure_future(self._until(over, seconds))]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for waiting in waits:
+                waiting.cancel()
+        return event.is_set()
+
+    async def _until(self, over: asyncio.Event, seconds: float) -> None:
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        sleeper = (self._now + seconds, over)
+        self._sleepers.append(sleeper)
+        try:
+            await over.wait()
+        finally:
+            self._sleepers.remove(sleeper)
