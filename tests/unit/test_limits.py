@@ -1,0 +1,123 @@
+"""Bounds of a worker, and how much it lends itself."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from headrace.worker.limits import (
+    HORIZON,
+    PREFETCH_LIMIT,
+    UNSETTLED_LIMIT,
+    Limits,
+    Tally,
+    allowance,
+    appetite,
+    reached,
+    smoothed,
+)
+
+NONE = Limits()
+
+
+@pytest.mark.parametrize(
+    ("limits", "tally", "why"),
+    [
+        (NONE, Tally(10**9, 10**9, 10**9, 10**12, 1e9), None),
+        (Limits(messages=5), Tally(received=4), None),
+        (Limits(messages=5), Tally(received=5), "limit: 5 messages"),
+        (Limits(messages=5), Tally(received=6), "limit: 5 messages"),
+        (Limits(failures=2), Tally(failed=1), None),
+        (Limits(failures=2), Tally(failed=2), "failure limit: 2"),
+        (Limits(memory=1000), Tally(memory=999), None),
+        (Limits(memory=1000), Tally(memory=1000), "memory limit: 1,000 of 1,000 bytes"),
+        (Limits(seconds=60), Tally(seconds=59.9), None),
+        (Limits(seconds=60), Tally(seconds=60), "time limit: 60 s"),
+        (Limits(messages=0), Tally(), "limit: 0 messages"),
+        (Limits(messages=9, failures=1), Tally(received=3, failed=1), "failure limit: 1"),
+    ],
+)
+def test_limit_is_reached(limits: Limits, tally: Tally, why: str | None) -> None:
+    assert reached(limits, tally) == why
+
+
+@pytest.mark.parametrize(
+    ("concurrency", "mean_run", "prefetch", "wanted"),
+    [
+        (4, None, None, 4),  # nothing is known yet
+        (4, 1.0, None, 4),
+        (4, 0.1, None, 8),
+        (1, 0.101, None, 1),
+        (1, 0.1, None, 2),
+        (4, 0.01, None, 44),
+        (10, 0.001, None, PREFETCH_LIMIT),
+        (4, 0.0, None, PREFETCH_LIMIT),
+        (800, 0.0, None, 800),
+        (800, 10.0, None, 800),
+        (4, 0.0, 0, 4),
+        (4, 9.9, 3, 7),
+        (4, None, 10_000, 10_004),
+    ],
+)
+def test_worker_lends_itself_what_it_can_start_soon(
+    concurrency: int, mean_run: float | None, prefetch: int | None, wanted: int
+) -> None:
+    assert appetite(concurrency, mean_run, prefetch) == wanted
+
+
+@pytest.mark.parametrize(
+    ("limits", "received", "wanted", "held", "unsettled", "room"),
+    [
+        (NONE, 0, 4, 0, 0, 4),
+        (NONE, 0, 4, 3, 0, 1),
+        (NONE, 0, 4, 4, 0, 0),
+        (NONE, 0, 4, 5, 0, 0),
+        (NONE, 0, 100, 76, 0, 0),  # less than a quarter is free: not worth a claim
+        (NONE, 0, 100, 75, 0, 25),
+        (NONE, 0, 7, 6, 0, 1),
+        (NONE, 0, 8, 7, 0, 0),
+        (NONE, 0, 8, 6, 0, 2),
+        (Limits(messages=10), 9, 100, 0, 0, 1),  # nothing is held: any room is worth it
+        (Limits(messages=10), 10, 100, 0, 0, 0),
+        (Limits(messages=10), 11, 100, 0, 0, 0),
+        (Limits(messages=10), 0, 4, 0, 0, 4),
+        (NONE, 0, 4, 0, UNSETTLED_LIMIT - 1, 4),
+        (NONE, 0, 4, 0, UNSETTLED_LIMIT, 0),
+        (NONE, 0, 800, 0, 0, PREFETCH_LIMIT),
+    ],
+)
+def test_allowance(limits: Limits, received: int, wanted: int, held: int, unsettled: int, room: int) -> None:
+    assert allowance(limits, Tally(received=received), wanted, held, unsettled) == room
+
+
+@given(some.integers(1, 1000), some.floats(0, 1e6) | some.none(), some.integers(0, 2000), some.integers(0, 5000))
+def test_worker_never_asks_for_more_than_it_has_room_for(
+    concurrency: int, mean_run: float | None, held: int, messages: int
+) -> None:
+    wanted = appetite(concurrency, mean_run, None)
+
+    room = allowance(Limits(messages=messages), Tally(), wanted, held, 0)
+
+    assert wanted >= concurrency
+    assert 0 <= room <= max(0, min(wanted - held, messages, PREFETCH_LIMIT))
+    assert room or held or not messages  # an idle worker asks for something
+
+
+@pytest.mark.parametrize(
+    ("mean", "sample", "weight", "moved"),
+    [
+        (None, 3.0, 0.1, 3.0),
+        (1.0, 3.0, 0.1, 3.0),  # upwards at once: too much lent is worse than too little
+        (3.0, 1.0, 0.5, 2.0),
+        (3.0, 1.0, 0.0, 3.0),
+        (3.0, 1.0, 1.0, 1.0),
+        (2.0, 2.0, 0.5, 2.0),
+    ],
+)
+def test_mean_follows_upwards_at_once(mean: float | None, sample: float, weight: float, moved: float) -> None:
+    assert smoothed(mean, sample, weight) == moved
+
+
+def test_horizon_is_a_tenth_of_a_second() -> None:
+    assert math.isclose(HORIZON, 0.1)
