@@ -1,0 +1,359 @@
+"""The only place where the parts are joined."""
+
+import asyncio
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import msgspec
+import psutil
+
+from headrace import chance, config, failpoints
+from headrace.bridge import new_loop
+from headrace.bus.dispatch import Dispatcher
+from headrace.bus.envelope import Receipt
+from headrace.bus.events import Events
+from headrace.bus.ids import Ids
+from headrace.bus.middleware import AroundDispatch, AroundHandler
+from headrace.bus.registry import Registry
+from headrace.bus.transport import Evidence, Lapsed
+from headrace.clock import Clock
+from headrace.db.migrate import Schema
+from headrace.errors import AppNotFound, HeadraceError, TransportError
+from headrace.ledger.control import Control, WorkerRow
+from headrace.ledger.store import Ledger
+from headrace.supervisor.orders import Seat
+from headrace.transports.dsn import open_store
+from headrace.transports.sql.store import Store
+from headrace.transports.sql.transport import LEASE, SqlTransport
+from headrace.worker import status
+from headrace.worker.heartbeat import Heart, HeartParts
+from headrace.worker.loop import Worker
+from headrace.worker.recorder import Recorder
+from headrace.worker.settings import Application, WorkerSettings
+
+STATUS_EVERY = 0.25  # seconds between looks at what to tell the supervisor
+
+Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
+
+
+class Parts(msgspec.Struct):
+    """What an application is made of, before anything is opened."""
+
+    store: str
+    clock: Clock
+    registry: Registry
+    events: Events
+    around_dispatch: list[AroundDispatch]
+    around_handler: list[AroundHandler]
+    payload_limit: int
+    lease: float = LEASE
+    lifespan: Lifespan | None = None
+
+    def dispatcher(self) -> Dispatcher:
+        """Makes and sends envelopes for this application."""
+        ids = Ids(self.clock.now, chance.bits)
+        return Dispatcher(ids, self.clock, self.events, self.around_dispatch, self.payload_limit)
+
+
+class Connections(msgspec.Struct):
+    """The open store of one event loop."""
+
+    store: Store
+    transport: SqlTransport
+    ledger: Ledger
+    schema: Schema
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self.transport.aclose()
+        await self.ledger.aclose()
+        await self.store.database.aclose()
+
+
+async def connect(store: Store, clock: Clock, *, ensure: bool = True) -> Connections:
+    """Open a store in the running loop; its tables are created where there are none."""
+    transport = SqlTransport(store, clock)
+    ledger = Ledger(store.database, clock, store.table)
+    schema = Schema(store.database, store.table)
+    if ensure:
+        await schema.ensure()
+    return Connections(store, transport, ledger, schema)
+
+
+class Pool:
+    """The connections of an application: one set for each event loop, closed when the loop ends."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Future[Connections]] = WeakKeyDictionary()
+        self._guards: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncGenerator[None, None]] = WeakKeyDictionary()
+        self._memory: Store | None = None
+
+    async def here(self) -> Connections:
+        """The connections of the running loop, opened when first asked for."""
+        loop = asyncio.get_running_loop()
+        opening = self._by_loop.get(loop)
+        if opening is None:
+            opening = self._by_loop[loop] = loop.create_future()
+            try:
+                opened = await connect(self.store(), self._parts.clock)
+            except BaseException as error:
+                del self._by_loop[loop]
+                if not isinstance(error, Exception):
+                    opening.cancel()
+                    raise
+                opening.set_exception(error)
+                opening.exception()  # whoever else waits for it hears it; nobody must
+                raise
+            guard = self._guards[loop] = self._until_the_loop_ends(opened)
+            await anext(guard)
+            opening.set_result(opened)
+            return opened
+        return opening.result() if opening.done() else await asyncio.shield(opening)
+
+    def store(self) -> Store:
+        """The application's store; one in memory is shared by all loops."""
+        if self._memory is not None:
+            return self._memory
+        store = open_store(self._parts.store, self._parts.clock)
+        if self._parts.store.startswith("memory:"):
+            self._memory = store
+        return store
+
+    async def aclose(self) -> None:
+        """Close the running loop's connections."""
+        loop = asyncio.get_running_loop()
+        guard = self._guards.pop(loop, None)
+        self._by_loop.pop(loop, None)
+        if guard is not None:
+            await guard.aclose()
+
+    async def _until_the_loop_ends(self, opened: Connections) -> AsyncGenerator[None, None]:
+        """asyncio.run closes the async generators of its loop before the loop: so it closes us."""
+        try:
+            yield
+        finally:
+            self._by_loop.pop(asyncio.get_running_loop(), None)
+            await opened.aclose()
+
+
+# ── applications ─────────────────────────────────────────────────────────────────────────────
+
+
+def load_app(name: str | None) -> Any:
+    """The App of an import string `module:name`; AppNotFound says what was wrong with it."""
+    if not name:
+        raise AppNotFound("no application was named", hint="give -a module:name, or set HEADRACE_APP")
+    module, colon, attribute = name.partition(":")
+    if not colon or not module or not attribute:
+        raise AppNotFound(
+            f"{name!r} is not an import string", hint="it has the form module:name, for example hello:app"
+        )
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        loaded = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        ours = error.name is not None and module.split(".")[0] == error.name.split(".")[0]
+        hint = (
+            "is it in this folder, or installed?" if ours else f"a module that {module} needs is missing: {error.name}"
+        )
+        raise AppNotFound(f"cannot import {module!r} of {name!r}", why=str(error), hint=hint) from error
+    except HeadraceError:
+        raise
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        raise AppNotFound(
+            f"{module!r} raised while it was imported",
+            why=_last_lines(error),
+            hint="mend the module; nothing was started",
+        ) from error
+    found = getattr(loaded, attribute, None)
+    if found is None or not hasattr(found, "parts"):
+        named = [key for key, value in vars(loaded).items() if hasattr(value, "parts") and hasattr(value, "registry")]
+        why = f"{module} has {', '.join(named)}" if named else f"{module} has no headrace.App"
+        raise AppNotFound(f"{name!r} is not a headrace.App", why=why, hint=f"try {module}:{named[0]}" if named else "")
+    return found
+
+
+def _last_lines(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error)[-3:]).strip()
+
+
+# ── workers ──────────────────────────────────────────────────────────────────────────────────
+
+
+def alone() -> Seat:
+    """The seat of a worker without a supervisor."""
+    return Seat(f"{socket.gethostname()}-work-{os.getpid()}-{chance.bits(32):08x}", "work", 0, "")
+
+
+def run_worker(parts: Parts, settings: WorkerSettings, seat: Seat, say: Callable[[str], None] = lambda _: None) -> str:
+    """Work in this process until told to stop; returns why it ended. Signals are handled here."""
+    failpoints.arm(config.failpoints())
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        return runner.run(_work(parts, settings, seat, say))
+
+
+async def work_here(parts: Parts, settings: WorkerSettings, connections: Connections) -> str:
+    """Work in the running loop on connections that are open: how an application is drained in a test."""
+    transport = SqlTransport(connections.store, parts.clock, settings.name, parts.lease)
+    worker = Worker(transport, _application(parts), settings)
+    async with _lifespan(parts) as state:
+        return await worker.run(state)
+
+
+async def _work(parts: Parts, settings: WorkerSettings, seat: Seat, say: Callable[[str], None]) -> str:
+    settings = msgspec.structs.replace(settings, name=seat.worker, lease=parts.lease)
+    store = open_store(parts.store, parts.clock)
+    await _ensure(store, parts.clock, say)
+    transport = SqlTransport(store, parts.clock, seat.worker, parts.lease)
+    recorder = Recorder(Path(seat.recorder), settings.concurrency) if seat.recorder else None
+    worker = Worker(transport, _application(parts), settings, recorder=recorder, memory=_rss())
+    heart = Heart(worker.held, parts.clock, parts.lease, worker.lost, partial(_obey, worker))
+    _on_signals(worker)
+    try:
+        async with _lifespan(parts) as state, _reporting(worker, seat, parts.clock):
+            heart.start(partial(_connect_heart, store, parts, worker, _row(seat, settings)))
+            try:
+                return await worker.run(state)
+            finally:
+                await heart.stop()
+    finally:
+        await transport.aclose()
+        await store.database.aclose()
+
+
+async def _connect_heart(store: Store, parts: Parts, worker: Worker, row: WorkerRow) -> HeartParts:
+    """In the heart's thread: a transport and a signature on connections of its own."""
+    own = store.apart()
+    transport = SqlTransport(own, parts.clock, row.id, parts.lease)
+    control = Control(own.database)
+
+    async def sign() -> str:
+        return await control.beat(msgspec.structs.replace(row, busy=worker.busy, done=worker.tally.done))
+
+    async def close() -> None:
+        with suppress(HeadraceError):  # the store is away; the row ages and is forgotten
+            await control.gone(row.id)
+        await transport.aclose()
+        await own.database.aclose()
+
+    return transport, sign, close
+
+
+def _application(parts: Parts) -> Application:
+    return Application(parts.registry, parts.clock, parts.events, parts.around_handler)
+
+
+def _obey(worker: Worker, wanted: str) -> None:
+    if wanted == "drain":
+        worker.stop("asked to drain")
+
+
+async def _ensure(store: Store, clock: Clock, say: Callable[[str], None]) -> None:
+    """Wait for the store, for ever; a wrong schema ends the worker."""
+    pause = 0.1
+    while True:
+        try:
+            await Schema(store.database, store.table).ensure()
+            return
+        except TransportError as error:
+            if pause < 0.2:
+                say(str(error))
+            await clock.sleep(pause * (0.5 + chance.roll()))
+            pause = min(pause * 2, 2.0)
+
+
+def _lifespan(parts: Parts) -> AbstractAsyncContextManager[Any]:
+    return nullcontext() if parts.lifespan is None else parts.lifespan(parts)
+
+
+def _rss() -> Callable[[], int]:
+    process = psutil.Process()
+    return lambda: process.memory_info().rss
+
+
+def _row(seat: Seat, settings: WorkerSettings) -> WorkerRow:
+    return WorkerRow(
+        id=seat.worker, host=socket.gethostname(), pid=os.getpid(), consumer=seat.consumer,
+        queues=",".join(settings.queues), concurrency=settings.concurrency,
+    )  # fmt: skip
+
+
+def _on_signals(worker: Worker) -> None:
+    """SIGTERM and SIGINT: finish; a second one: now."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, worker.stop, number.name)
+
+
+@asynccontextmanager
+async def _reporting(worker: Worker, seat: Seat, clock: Clock) -> AsyncIterator[None]:
+    """Frames to the supervisor, while there is one: hello, what changed, bye."""
+    if seat.status_fd < 0:
+        yield
+        return
+
+    def say(frame: status.Frame) -> None:
+        with suppress(OSError):  # a full pipe, or no supervisor any more: both will be noticed elsewhere
+            os.write(seat.status_fd, status.encode(frame))
+
+    async def beat() -> None:
+        last = status.Beat()
+        while True:
+            before = clock.monotonic()
+            await clock.sleep(STATUS_EVERY)
+            lag = max(0.0, clock.monotonic() - before - STATUS_EVERY)
+            now = status.Beat(worker.busy, worker.tally.done, worker.tally.failed, round(lag, 2))
+            if now != last:
+                say(now)
+                last = now
+
+    say(status.Hello(seat.worker, os.getpid()))
+    beating = asyncio.get_running_loop().create_task(beat())
+    try:
+        yield
+    finally:
+        beating.cancel()
+        say(status.Bye(worker.ending))
+
+
+# ── supervised workers ───────────────────────────────────────────────────────────────────────
+
+
+def load_worker(argument: str) -> Callable[[Any], int]:
+    """What a zygote calls once: imports the application, answers what a worker process runs."""
+    asked = json.loads(argument)
+    app = load_app(asked["app"])
+    settings = msgspec.convert(asked["settings"], WorkerSettings)
+
+    def run(seat: Any) -> int:
+        run_worker(app.parts, settings, seat)
+        return 0
+
+    return run
+
+
+def releaser(parts: Parts) -> Callable[[str, Sequence[Receipt], Evidence], Awaitable[Sequence[Lapsed]]]:
+    """Gives back what a dead worker held; for the supervisor."""
+    opened: list[SqlTransport] = []
+
+    async def release(worker: str, started: Sequence[Receipt], evidence: Evidence) -> Sequence[Lapsed]:
+        if not opened:
+            opened.append(SqlTransport(open_store(parts.store, parts.clock), parts.clock, lease=parts.lease))
+        return await opened[0].release_worker(worker, started, evidence)
+
+    return release
