@@ -2,7 +2,6 @@
 
 import asyncio
 import importlib
-import json
 import os
 import signal
 import socket
@@ -37,8 +36,10 @@ from headrace.transports.dsn import open_store
 from headrace.transports.sql.store import Store
 from headrace.transports.sql.transport import LEASE, SqlTransport
 from headrace.worker import status
+from headrace.worker.console import Console, mark_records, show_records
 from headrace.worker.heartbeat import Heart, HeartParts
 from headrace.worker.loop import Worker
+from headrace.worker.order import Order
 from headrace.worker.recorder import Recorder
 from headrace.worker.settings import Application, WorkerSettings
 
@@ -311,16 +312,17 @@ async def _reporting(worker: Worker, seat: Seat, clock: Clock) -> AsyncIterator[
         with suppress(OSError):  # a full pipe, or no supervisor any more: both will be noticed elsewhere
             os.write(seat.status_fd, status.encode(frame))
 
+    def now(lag: float) -> status.Beat:
+        return status.Beat(worker.busy, worker.tally.done, worker.tally.failed, round(lag, 2))
+
     async def beat() -> None:
         last = status.Beat()
         while True:
             before = clock.monotonic()
             await clock.sleep(STATUS_EVERY)
-            lag = max(0.0, clock.monotonic() - before - STATUS_EVERY)
-            now = status.Beat(worker.busy, worker.tally.done, worker.tally.failed, round(lag, 2))
-            if now != last:
-                say(now)
-                last = now
+            if (frame := now(max(0.0, clock.monotonic() - before - STATUS_EVERY))) != last:
+                say(frame)
+                last = frame
 
     say(status.Hello(seat.worker, os.getpid()))
     beating = asyncio.get_running_loop().create_task(beat())
@@ -328,20 +330,27 @@ async def _reporting(worker: Worker, seat: Seat, clock: Clock) -> AsyncIterator[
         yield
     finally:
         beating.cancel()
+        say(now(0.0))
         say(status.Bye(worker.ending))
 
 
 # ── supervised workers ───────────────────────────────────────────────────────────────────────
 
 
-def load_worker(argument: str) -> Callable[[Any], int]:
-    """What a zygote calls once: imports the application, answers what a worker process runs."""
-    asked = json.loads(argument)
-    app = load_app(asked["app"])
-    settings = msgspec.convert(asked["settings"], WorkerSettings)
+def load_worker(argument: str) -> Callable[[Seat], int]:
+    """What a zygote calls once, with an Order: imports the application, answers what a worker process runs."""
+    order = msgspec.json.decode(argument, type=Order)
+    app = load_app(order.app)
+    if order.store:
+        app.parts.store = order.store
+    settings = order.settings_for(app.registry)
+    mark_records()
+    show_records(as_json=order.told == "json")
+    console = Console(order.told, app.parts.clock.now)
+    console.listen(app.parts.events)
 
-    def run(seat: Any) -> int:
-        run_worker(app.parts, settings, seat)
+    def run(seat: Seat) -> int:
+        run_worker(app.parts, settings, seat, console.say)
         return 0
 
     return run

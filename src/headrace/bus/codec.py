@@ -3,9 +3,9 @@
 Types are strict both ways; what JSON cannot carry faithfully (NaN, lone surrogates) is refused.
 """
 
+import contextlib
 import datetime
 import decimal
-import contextlib
 import inspect
 import math
 import typing

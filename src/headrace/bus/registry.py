@@ -94,6 +94,11 @@ class MessageType:
         self.codec = codec
         self.handlers: dict[str, Handler] = {}
 
+    @property
+    def only(self) -> Handler | None:
+        """Its handler, when there is one and not several."""
+        return next(iter(self.handlers.values())) if len(self.handlers) == 1 else None
+
 
 class Registry:
     """The types of one application. Filled by its decorators, read by its workers."""
@@ -159,7 +164,7 @@ class Registry:
                 hint="The message is parked, not lost, and runs when a worker that knows the type connects.",
             )
         if handler is None:
-            return next(iter(kind.handlers.values())) if len(kind.handlers) == 1 else None
+            return kind.only
         try:
             return kind.handlers[handler]
         except KeyError:

@@ -1,7 +1,6 @@
 """The main job on real input: every file below a folder, four workers, one of them killed on the way."""
 
 import asyncio
-import json
 import os
 import signal
 import stat
@@ -22,6 +21,7 @@ from headrace.ledger.records import JobRecord
 from headrace.supervisor import events
 from headrace.supervisor.loop import Supervisor
 from headrace.supervisor.settings import ConsumerSettings, Loading
+from headrace.worker.order import Order
 from headrace.worker.settings import WorkerSettings
 
 CHUNK = 500
@@ -115,13 +115,10 @@ class FileDemo:
                 f"no readable file below {self._folder}", hint="name another folder: headrace demo files PATH"
             )
         connections = await app.connections()
-        argument = {
-            "app": "headrace.contrib.files:app",
-            "settings": msgspec.to_builtins(WorkerSettings(queues=["files"])),
-        }
+        order = Order(app="headrace.contrib.files:app", settings=WorkerSettings(queues=["files"]), told="nothing")
         supervisor = Supervisor(
             [ConsumerSettings("demo", self._workers, grace=5.0)],
-            Loading("headrace.compose:load_worker", json.dumps(argument)),
+            Loading("headrace.compose:load_worker", msgspec.json.encode(order).decode()),
             releaser(app.parts),
             self._clock,
             self._hear,
@@ -183,15 +180,15 @@ class FileDemo:
         """Wait until everything that the dead worker held has been taken up by another."""
         assert self._released is not None
         released = await self._released
-        waiting, last = {lapsed.id for lapsed in released}, self._killed_at
-        while waiting:
-            for job in list(waiting):
-                record = await connections.ledger.job(job)
-                moved_on = record.state is State.PROCESSING or record.state in TERMINAL
-                if moved_on and record.worker != self._victim:
-                    waiting.discard(job)
-                    last = max(last, record.started_at or 0.0)
-            await self._clock.sleep(LOOK)
+        waiting, last = [lapsed.id for lapsed in released], self._killed_at
+        while waiting:  # the last of them first: when it runs, the others do too
+            record = await connections.ledger.job(waiting[-1])
+            moved_on = record.state is State.PROCESSING or record.state in TERMINAL
+            if moved_on and record.worker != self._victim:
+                waiting.pop()
+                last = max(last, record.started_at or 0.0)
+            else:
+                await self._clock.sleep(LOOK)
         charged = sum(lapsed.charged for lapsed in released)
         self._tell(GivenBack(len(released), charged, last - self._killed_at))
 

@@ -2,7 +2,7 @@
 
 A state is changed by statements that are guarded by the old state; the guards are made of the arrows
 in job.py. A message is taken away only while nobody holds it: the DELETE comes first and its row lock
-decides every race with a claim.
+decides every race with a claim. ORDER BY names the table's column: a bare `id` would be the text beside it.
 """
 
 from collections.abc import Iterable
@@ -36,9 +36,11 @@ class Sql:
         self.await_end = (
             f"UPDATE headrace_jobs SET awaited = true WHERE id = {first} AND state NOT IN {_listed(TERMINAL)}"
         )
-        self.newer_edge = f"SELECT CAST(id AS text) FROM headrace_jobs WHERE id > {first} ORDER BY id LIMIT 1 OFFSET $2"
+        self.newer_edge = (
+            f"SELECT CAST(j.id AS text) FROM headrace_jobs j WHERE j.id > {first} ORDER BY j.id LIMIT 1 OFFSET $2"
+        )
         self.older_edge = (
-            f"SELECT CAST(id AS text) FROM headrace_jobs WHERE id < {first} ORDER BY id DESC LIMIT 1 OFFSET $2"
+            f"SELECT CAST(j.id AS text) FROM headrace_jobs j WHERE j.id < {first} ORDER BY j.id DESC LIMIT 1 OFFSET $2"
         )
 
         # ── cancel, delete ───────────────────────────────────────────────────────────────────
@@ -55,10 +57,10 @@ class Sql:
         self.delete_dead = f"DELETE FROM headrace_dead WHERE {ids('id', '$1')} RETURNING CAST(id AS text)"
 
         # ── retry ────────────────────────────────────────────────────────────────────────────
-        self.lock_dead = f"SELECT CAST(id AS text) FROM headrace_dead WHERE {ids('id', '$1')} ORDER BY id {words.lock}"
-        self.lock_jobs = (
-            f"SELECT CAST(id AS text), state FROM headrace_jobs WHERE {ids('id', '$1')} ORDER BY id {words.lock}"
+        self.lock_dead = (
+            f"SELECT CAST(d.id AS text) FROM headrace_dead d WHERE {ids('d.id', '$1')} ORDER BY d.id {words.lock}"
         )
+        self.lock_jobs = f"SELECT CAST(j.id AS text), j.state FROM headrace_jobs j WHERE {ids('j.id', '$1')} ORDER BY j.id {words.lock}"
         self.send_again = f"""INSERT INTO {messages} (message_id, type, body, headers, queue_name, priority, created_at, available_at, tracked)
           SELECT d.id, d.type, d.body, d.headers, d.queue, d.priority, {utc}, {utc}, d.tracked FROM headrace_dead d WHERE {ids("d.id", "$1")}
           UNION ALL
@@ -83,8 +85,8 @@ class Sql:
           FROM (SELECT DISTINCT fingerprint FROM headrace_dead) AS g"""
         self.fingerprints = """SELECT DISTINCT fingerprint FROM headrace_dead
           WHERE substr(fingerprint, 1, length(CAST($1 AS text))) = CAST($1 AS text) ORDER BY fingerprint LIMIT 10"""
-        self.dead_between = f"""SELECT CAST(id AS text) FROM headrace_dead
-          WHERE id >= {first} AND id <= {dialect.uuid.format("$2")} ORDER BY id LIMIT 2"""
+        self.dead_between = f"""SELECT CAST(d.id AS text) FROM headrace_dead d
+          WHERE d.id >= {first} AND d.id <= {dialect.uuid.format("$2")} ORDER BY d.id LIMIT 2"""
         self.dead_page = f"SELECT CAST(d.id AS text) FROM headrace_dead d WHERE d.id > {first} AND d.died_at <= {dialect.moment.format('$2')}"
 
         # Written so that the index on died_at serves it.
@@ -120,7 +122,7 @@ class Sql:
     def old_jobs(self, states: Iterable[State]) -> str:
         """Ids in [$1, $2) of jobs that ended in one of these states more than $3 seconds ago."""
         uuid = self.dialect.uuid.format
-        return f"SELECT CAST(id AS text) FROM headrace_jobs WHERE id >= {uuid('$1')} AND id < {uuid('$2')} AND {self._ended(states, '$3')} ORDER BY id"
+        return f"SELECT CAST(j.id AS text) FROM headrace_jobs j WHERE j.id >= {uuid('$1')} AND j.id < {uuid('$2')} AND {self._ended(states, '$3')} ORDER BY j.id"
 
     def delete_old_jobs(self, states: Iterable[State]) -> str:
         """Those of the batch $1 that ended in one of these states more than $2 seconds ago."""

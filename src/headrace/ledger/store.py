@@ -22,9 +22,7 @@ from headrace.ledger.records import Attempt, JobRecord, job_record
 from headrace.ledger.statements import DONE_CHANNEL, HIGHEST, LOWEST, Sql
 
 POLL = 1.0  # seconds between looks at a job that is waited for, when nothing was heard
-ECHO = (
-    0.002  # and when something was: SQLite's writes are heard before they can be read, so later looks follow, doubled
-)
+ECHO = 0.002  # and when something was; SQLite's writes are heard before they can be read: later looks follow, doubled
 WINDOW = 20_000  # jobs looked through by one statement
 ALL = JobQuery()
 

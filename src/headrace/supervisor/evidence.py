@@ -6,8 +6,8 @@ from pathlib import Path
 
 from headrace.bus.transport import Evidence
 from headrace.supervisor.child import Child, State
-from headrace.supervisor.orders import Exited
 from headrace.supervisor.handle import cause
+from headrace.supervisor.orders import Exited
 
 CGROUPS = Path("/sys/fs/cgroup")
 MEBIBYTE = 1 << 20

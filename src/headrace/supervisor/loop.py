@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import socket
-import tempfile
 import traceback
 from collections.abc import Awaitable, Iterator, Sequence
 from dataclasses import replace
@@ -19,10 +18,11 @@ from headrace.supervisor.child import Child, Input, State
 from headrace.supervisor.consumer import Action, Aim, Drain, Kill, Replace, Spawn, complete, plan, soonest
 from headrace.supervisor.evidence import evidence, oom_kills
 from headrace.supervisor.fleet import Fleet, Link, WorkerView
+from headrace.supervisor.folder import recorders
 from headrace.supervisor.giveback import Death, GiveBack, Release, Tell, undisturbed
+from headrace.supervisor.handle import StatusPipe
 from headrace.supervisor.nursery import Lost, Nursery
 from headrace.supervisor.orders import Exited, Forked, NotForked, Seat
-from headrace.supervisor.handle import StatusPipe
 from headrace.supervisor.settings import ConsumerSettings, Loading
 from headrace.supervisor.watch import Watch
 from headrace.worker import recorder
@@ -63,7 +63,7 @@ class Supervisor:
         self._code = 0
         self._oom_kills = oom_kills()
         self._host = socket.gethostname()
-        self._folder = ""  # of the flight recorders
+        self._folder = Path()  # of the flight recorders
 
     # ── from outside ──────────────────────────────────────────────────────────────────────────
 
@@ -93,11 +93,9 @@ class Supervisor:
 
     async def run(self) -> int:
         """Supervise until told to stop, or until every finite consumer is complete; returns the exit code."""
-        memory = Path("/dev/shm")  # noqa: S108  # a recorder on a disk would be written back
-        base = memory if os.access(memory, os.W_OK) else None
         self._nursery.load()
         try:
-            with tempfile.TemporaryDirectory(prefix="headrace-", dir=base) as self._folder:
+            with recorders() as self._folder:
                 async with asyncio.TaskGroup() as tasks:
                     while not self._over():
                         await self._survive(self._look(tasks))
@@ -270,7 +268,7 @@ class Supervisor:
         except OSError as error:
             self._not_spawned(settings, child, str(error))
             return
-        path = Path(self._folder, worker)
+        path = self._folder / worker
         zygote.fork(Seat(worker, settings.name, child.number, str(path)), writing)
         os.close(writing)
         self._watch.add(pipe.fd)

@@ -8,8 +8,8 @@ from headrace import chance
 from headrace.clock import Clock
 from headrace.supervisor import events
 from headrace.supervisor.giveback import Tell
-from headrace.supervisor.orders import Exited, Forked, Loaded, LoadingFailed, NotForked
 from headrace.supervisor.handle import Stage, Zygote
+from headrace.supervisor.orders import Exited, Forked, Loaded, LoadingFailed, NotForked
 from headrace.supervisor.settings import Backoff, Loading
 from headrace.supervisor.watch import Watch
 

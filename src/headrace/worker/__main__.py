@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-from headrace.bus.registry import Registry
 from headrace.errors import HeadraceError
 from headrace.worker.console import Console, mark_records, show_records
 from headrace.worker.order import Order
@@ -37,7 +36,7 @@ def _work(order: Order) -> int:
     show_records(as_json=order.told == "json")
     if order.store:
         app.parts.store = order.store
-    settings = _settings(order.settings, app.registry)
+    settings = order.settings_for(app.registry)
     console = Console(order.told, app.parts.clock.now)
     console.listen(app.parts.events)
     quiet = order.told in ("json", "failures", "nothing")
@@ -47,14 +46,6 @@ def _work(order: Order) -> int:
     if not quiet:
         console.say(f"stopped: {reason}")
     return 0
-
-
-def _settings(settings: WorkerSettings, registry: Registry) -> WorkerSettings:
-    """With the queues of the application's handlers, where none were named."""
-    if settings.queues:
-        return settings
-    used = {handler.rules.queue for kind in registry.types for handler in kind.handlers.values()}
-    return msgspec.structs.replace(settings, queues=sorted(used) or ["default"], fair=True)
 
 
 def _queues(settings: WorkerSettings) -> str:

@@ -22,7 +22,9 @@ _COLOURS = {"done": "32", "started": "90", "retry": "33", "returned": "90", "par
 class Console:
     """Tells of each job on `out`, one line for its start and one for its end; of the worker on `err`."""
 
-    def __init__(self, told: Told, now: Callable[[], float], out: TextIO | None = None, err: TextIO | None = None) -> None:
+    def __init__(
+        self, told: Told, now: Callable[[], float], out: TextIO | None = None, err: TextIO | None = None
+    ) -> None:
         self._told = told
         self._now = now
         self._out: TextIO | None = out or sys.stdout
@@ -34,7 +36,10 @@ class Console:
             to.listen(events.Started, self._started)
         if self._told != "nothing":
             to.listen(events.Settled, self._settled)
-        to.listen(events.LeaseWasLost, lambda event: self.say(f"{event.delivery.id}: its lease was lost; this run was not recorded"))
+        to.listen(
+            events.LeaseWasLost,
+            lambda event: self.say(f"{event.delivery.id}: its lease was lost; this run was not recorded"),
+        )
         to.listen(events.ConnectionLost, lambda event: self.say(event.error))
         to.listen(events.Reconnected, lambda event: self.say(f"the store answers again, after {spoken(event.away)}"))
 
@@ -53,7 +58,12 @@ class Console:
         word, text = _fate(event.verdict)
         cause = event.error.partition("\n")[0]
         outcome = _result(event.result) if isinstance(event.verdict, Ack) else cause
-        facts = {"attempt": event.delivery.attempt, "ran": round(event.ran, 6), "result": event.result, "error": event.error or None}
+        facts = {
+            "attempt": event.delivery.attempt,
+            "ran": round(event.ran, 6),
+            "result": json.loads(event.result or b"null"),
+            "error": event.error or None,
+        }
         self._tell(word, event, "  ".join(part for part in (text, f"{spoken(event.ran):<7}", outcome) if part), facts)
 
     def _tell(self, word: str, event: events.Started | events.Settled, text: str, facts: dict[str, Any]) -> None:
@@ -62,8 +72,9 @@ class Console:
         delivery = event.delivery
         if self._told == "json":
             at = datetime.fromtimestamp(self._now(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-            facts["result"] = json.loads(facts["result"]) if facts.get("result") else None
-            line = json.dumps({"at": at, "event": word, "id": delivery.id, "type": delivery.type, "queue": event.queue, **facts})
+            line = json.dumps(
+                {"at": at, "event": word, "id": delivery.id, "type": delivery.type, "queue": event.queue, **facts}
+            )
         else:
             painted = f"\x1b[{_COLOURS.get(word, '31')}m{word:<8}\x1b[0m" if self._told == "colour" else f"{word:<8}"
             line = f"{_time(self._now())}  {delivery.type.rpartition('.')[2]}  {shortened(delivery.id)}  {painted}  {text}".rstrip()
@@ -121,7 +132,9 @@ def show_records(*, as_json: bool) -> None:
     if root.handlers:
         return
     handler = logging.StreamHandler()
-    handler.setFormatter(_JsonFormatter() if as_json else _TextFormatter("%(asctime)s  %(levelname)s  %(name)s  %(message)s", "%H:%M:%S"))
+    handler.setFormatter(
+        _JsonFormatter() if as_json else _TextFormatter("%(asctime)s  %(levelname)s  %(name)s  %(message)s", "%H:%M:%S")
+    )
     root.addHandler(handler)
     root.setLevel(logging.INFO)
 
@@ -136,7 +149,13 @@ class _TextFormatter(logging.Formatter):
 class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        facts = {"at": at, "level": record.levelname, "logger": record.name, "message": record.getMessage(), "job": getattr(record, "job", "") or None}
+        facts = {
+            "at": at,
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            "job": getattr(record, "job", "") or None,
+        }
         if record.exc_info:
             facts["error"] = self.formatException(record.exc_info)
         return json.dumps(facts)

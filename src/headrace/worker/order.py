@@ -1,9 +1,10 @@
-"""What `python -m headrace.worker` is told, as one argument."""
+"""What a worker process is told, as one argument."""
 
 from typing import Literal
 
 import msgspec
 
+from headrace.bus.registry import Registry
 from headrace.worker.settings import WorkerSettings
 
 Told = Literal["text", "colour", "json", "failures", "nothing"]
@@ -22,3 +23,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     store: str | None = None
     settings: WorkerSettings = WorkerSettings(queues=())
     told: Told = "text"
+
+    def settings_for(self, registry: Registry) -> WorkerSettings:
+        """With the queues of the application's handlers, where none were named."""
+        if self.settings.queues:
+            return self.settings
+        used = {handler.rules.queue for kind in registry.types for handler in kind.handlers.values()}
+        return msgspec.structs.replace(self.settings, queues=sorted(used) or ["default"], fair=True)

@@ -37,9 +37,13 @@ class Runner:
         self._transport = transport
         self._recorder = recorder
         self._loop = asyncio.get_running_loop()
+        self._known = {kind.name: only for kind in application.registry.types if (only := kind.only) is not None}
 
     def handler(self, delivery: Delivery, settle: Settle) -> Handler | None:
         """Who handles it; None when its fate is decided without running it."""
+        known = self._known.get(delivery.type)
+        if known is not None and delivery.headers == "{}" and not (delivery.crashes or delivery.expired):
+            return known
         try:
             address = None if delivery.headers == "{}" else headers_of(delivery).get(HANDLER_HEADER)
             handler = self._application.registry.find(delivery.type, address)

@@ -51,7 +51,8 @@ class Settler:
     def add(self, settlement: Settlement) -> None:
         """From the loop's own thread."""
         self._list.append(settlement)
-        self._filled.set()
+        if not self._filled.is_set():
+            self._filled.set()
 
     def add_from_thread(self, settlement: Settlement) -> None:
         """From any thread; one wake-up of the loop serves all that is added before it."""

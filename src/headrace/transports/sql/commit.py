@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from headrace.errors import HeadraceError
 
@@ -79,5 +79,5 @@ class GroupCommit(Generic[A, B]):
         return group
 
 
-def _waiting(group: "list[tuple[Sequence[A], asyncio.Future[Sequence[B]]]]") -> "list[asyncio.Future[Sequence[B]]]":
+def _waiting(group: Sequence[tuple[Any, asyncio.Future[Any]]]) -> list[asyncio.Future[Any]]:
     return [future for _, future in group if not future.done()]

@@ -69,9 +69,11 @@ UPDATE headrace_jobs
    SET state = 'retrying', retries = $2 + 1, crashes = $3, worker = $4, due_at = $now + $5, error = $6, ran = $7, started_at = $now - $7
  WHERE id = $1"""
 
-BURY = """
+_RANDOM_ID = "lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2) || '-8' || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6)))"
+
+BURY = f"""
 INSERT INTO headrace_dead (id, type, queue, priority, body, headers, tracked, reason, error, fingerprint, retries, crashes, created_at, died_at)
-SELECT COALESCE(m.message_id, lower(hex(randomblob(16)))), m.type, m.queue_name, m.priority, m.body, m.headers, m.tracked,
+SELECT COALESCE(m.message_id, {_RANDOM_ID}), m.type, m.queue_name, m.priority, m.body, m.headers, m.tracked,
        r.value ->> 3, r.value ->> 4, r.value ->> 5, m.retries, m.crashes, m.created_at, $now
   FROM json_each($1) r CROSS JOIN headrace_messages m WHERE m.id = r.value ->> 0
 ON CONFLICT (id) DO UPDATE SET reason = excluded.reason, error = excluded.error, fingerprint = excluded.fingerprint, retries = excluded.retries,

@@ -19,6 +19,7 @@ LEASE = 30.0
 POLL = 4.0  # seconds between looks at the table when nothing was heard
 GROUP = 500  # envelopes of concurrent senders in one commit
 CHUNK = 5_000  # rows of one statement
+TRIES = 2  # more sends of a message whose unique key nobody holds
 REAP = 100  # lapsed loans given back in one transaction
 
 
@@ -100,7 +101,7 @@ class SqlTransport:
     def _session(self, role: Role) -> Session:
         return self._sessions[role]
 
-    async def _write(self, envelopes: Sequence[Envelope]) -> Sequence[Sent | Duplicate]:
+    async def _write(self, envelopes: Sequence[Envelope], tries: int = TRIES) -> Sequence[Sent | Duplicate]:
         made = [rows.sent_row(envelope) for envelope in envelopes]
         new = all(envelope.unique is None for envelope in envelopes)
         try:
@@ -110,7 +111,7 @@ class SqlTransport:
             raise
         if stored is None:
             return [Sent(envelope.id) for envelope in envelopes]
-        return await self._answers(envelopes, set(stored))
+        return await self._answers(envelopes, set(stored), tries)
 
     async def _store(self, made: Sequence[Row], new: bool) -> Collection[str] | None:
         session = self._session(Role.SETTLE)
@@ -119,7 +120,9 @@ class SqlTransport:
                 return await session.run(self._sql.send(made, new=True))
         return await session.run(self._sql.send(made, new=False))
 
-    async def _answers(self, envelopes: Sequence[Envelope], stored: set[str]) -> Sequence[Sent | Duplicate]:
+    async def _answers(
+        self, envelopes: Sequence[Envelope], stored: set[str], tries: int
+    ) -> Sequence[Sent | Duplicate]:
         """Who was stored, and who holds the key of the others."""
         keys = [e.unique for e in envelopes if e.unique is not None and e.id not in stored]
         holders = await self._session(Role.SETTLE).run(self._sql.holders(keys)) if keys else ()
@@ -129,8 +132,8 @@ class SqlTransport:
             if envelope.id in stored:
                 stored.discard(envelope.id)  # the same id twice in one call is stored once
                 answers.append(Sent(envelope.id))
-            elif envelope.unique is not None and envelope.unique not in held:
-                answers += await self._write([envelope])  # its holder has just ended
+            elif envelope.unique is not None and envelope.unique not in held and tries:
+                answers += await self._write([envelope], tries - 1)  # its holder has just ended, or its id is known
             else:
                 answers.append(Duplicate(held.get(envelope.unique or "", envelope.id)))
         return answers
