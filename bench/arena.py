@@ -147,7 +147,7 @@ class Arena:
         self.server, self.name, self.ledger = server, name, ledger
         self.contender: type[Contender] = load(name)
         self._hosts: list[Host] = []
-        self._shared = Path(tempfile.mkdtemp(prefix="headrace-bench-", dir=SHARED if SHARED.is_dir() else None))
+        self._shared = Path(tempfile.mkdtemp(prefix="bench-headrace-", dir=SHARED if SHARED.is_dir() else None))
         if self.contender.store == "postgresql":
             self.address = server.create()
         else:

@@ -9,7 +9,7 @@ from headrace.db.migrate import MESSAGES, migrations
 from headrace.db.port import Role
 from headrace.transports.sql import postgres, sqlite
 
-SETTINGS = driver._SETTINGS  # noqa: SLF001
+SETTINGS = driver.SETTINGS
 FETCH_SETTINGS, SETTLE_SETTINGS = SETTINGS[Role.FETCH], SETTINGS[Role.SETTLE]
 SEND_SETTINGS = SETTINGS[Role.SETTLE]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
 from headrace import config
 from headrace.bridge import Bridge
@@ -17,10 +17,13 @@ from headrace.bus.options import NO_OPTIONS, Options, name, options, priority
 from headrace.bus.registry import Registry, Rules, wire_name
 from headrace.bus.retry import Policies, Retry, as_policies
 from headrace.clock import Clock, SystemClock
-from headrace.compose import Connections, Lifespan, Parts, Pool
 from headrace.errors import BadOption, DuplicateJob
 from headrace.job import Job
+from headrace.parts import Lifespan, Parts
 from headrace.task import Task
+
+if TYPE_CHECKING:
+    from headrace.connections import Connections, Pool
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -81,12 +84,12 @@ class App:
             time_limit=None if time_limit is None else seconds(time_limit, "time_limit"),
         )  # fmt: skip
         self.parts = Parts(
-            store=config.store(store), clock=clock or SystemClock(), registry=self.registry, events=Events(), around_dispatch=[],
-            around_handler=[], payload_limit=payload_limit, lease=seconds(lease, "lease"), lifespan=lifespan,
+            store=config.store(store), clock=clock or SystemClock(), registry=self.registry, events=Events(),
+            around_dispatch=[], around_handler=[], payload_limit=payload_limit, lease=seconds(lease, "lease"), lifespan=lifespan,
         )  # fmt: skip
         self.dispatcher: Dispatcher = self.parts.dispatcher()
-        self._pool = Pool(self.parts)
-        self.bridge = Bridge(self._pool.aclose)
+        self._pool: Pool | None = None
+        self.bridge = Bridge(self.aclose)
 
     @property
     def store(self) -> str:
@@ -95,13 +98,18 @@ class App:
 
         return hidden(self.parts.store)
 
-    async def connections(self) -> Connections:
+    async def connections(self) -> "Connections":
         """The store as this event loop sees it, opened when first asked for."""
+        if self._pool is None:
+            from headrace.connections import Pool  # `import headrace` is light: nothing of a store before it is used
+
+            self._pool = Pool(self.parts)
         return await self._pool.here()
 
     async def aclose(self) -> None:
         """Close what this event loop has opened; it also closes by itself when `asyncio.run` ends."""
-        await self._pool.aclose()
+        if self._pool is not None:
+            await self._pool.aclose()
 
     def close(self) -> None:
         """Close what blocking calls have opened; it also closes by itself when the program ends."""
@@ -239,7 +247,7 @@ class App:
         self, envelopes: Sequence[Envelope], chosen: Options, result: ResultCodec | None = None
     ) -> Sequence[Job[Any]]:
         """Send envelopes that are ready, and answer their handles."""
-        answers = await self.dispatcher.send((await self._pool.here()).transport, envelopes)
+        answers = await self.dispatcher.send((await self.connections()).transport, envelopes)
         jobs: list[Job[Any]] = []
         for envelope, answer in zip(envelopes, answers, strict=True):
             if isinstance(answer, Duplicate):

@@ -7,34 +7,29 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import msgspec
 import psutil
 
 from headrace import chance, config, failpoints
 from headrace.bridge import new_loop
-from headrace.bus.dispatch import Dispatcher
 from headrace.bus.envelope import Receipt
-from headrace.bus.events import Events
-from headrace.bus.ids import Ids
-from headrace.bus.middleware import AroundDispatch, AroundHandler
-from headrace.bus.registry import Registry
 from headrace.bus.transport import Evidence, Lapsed
 from headrace.clock import Clock
+from headrace.connections import Connections
 from headrace.db.migrate import Schema
 from headrace.errors import AppNotFound, HeadraceError, TransportError
 from headrace.ledger.control import Control, WorkerRow
-from headrace.ledger.store import Ledger
+from headrace.parts import Parts
 from headrace.supervisor.orders import Seat
 from headrace.transports.dsn import open_store
 from headrace.transports.sql.store import Store
-from headrace.transports.sql.transport import LEASE, SqlTransport
+from headrace.transports.sql.transport import SqlTransport
 from headrace.worker import status
 from headrace.worker.console import Console, mark_records, show_records
 from headrace.worker.heartbeat import Heart, HeartParts
@@ -44,109 +39,6 @@ from headrace.worker.recorder import Recorder
 from headrace.worker.settings import Application, WorkerSettings
 
 STATUS_EVERY = 0.25  # seconds between looks at what to tell the supervisor
-
-Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
-
-
-class Parts(msgspec.Struct):
-    """What an application is made of, before anything is opened."""
-
-    store: str
-    clock: Clock
-    registry: Registry
-    events: Events
-    around_dispatch: list[AroundDispatch]
-    around_handler: list[AroundHandler]
-    payload_limit: int
-    lease: float = LEASE
-    lifespan: Lifespan | None = None
-
-    def dispatcher(self) -> Dispatcher:
-        """Makes and sends envelopes for this application."""
-        ids = Ids(self.clock.now, chance.bits)
-        return Dispatcher(ids, self.clock, self.events, self.around_dispatch, self.payload_limit)
-
-
-class Connections(msgspec.Struct):
-    """The open store of one event loop."""
-
-    store: Store
-    transport: SqlTransport
-    ledger: Ledger
-    schema: Schema
-
-    async def aclose(self) -> None:
-        """Close every connection."""
-        await self.transport.aclose()
-        await self.ledger.aclose()
-        await self.store.database.aclose()
-
-
-async def connect(store: Store, clock: Clock, *, ensure: bool = True) -> Connections:
-    """Open a store in the running loop; its tables are created where there are none."""
-    transport = SqlTransport(store, clock)
-    ledger = Ledger(store.database, clock, store.table)
-    schema = Schema(store.database, store.table)
-    if ensure:
-        await schema.ensure()
-    return Connections(store, transport, ledger, schema)
-
-
-class Pool:
-    """The connections of an application: one set for each event loop, closed when the loop ends."""
-
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
-        self._by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Future[Connections]] = WeakKeyDictionary()
-        self._guards: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncGenerator[None, None]] = WeakKeyDictionary()
-        self._memory: Store | None = None
-
-    async def here(self) -> Connections:
-        """The connections of the running loop, opened when first asked for."""
-        loop = asyncio.get_running_loop()
-        opening = self._by_loop.get(loop)
-        if opening is None:
-            opening = self._by_loop[loop] = loop.create_future()
-            try:
-                opened = await connect(self.store(), self._parts.clock)
-            except BaseException as error:
-                del self._by_loop[loop]
-                if not isinstance(error, Exception):
-                    opening.cancel()
-                    raise
-                opening.set_exception(error)
-                opening.exception()  # whoever else waits for it hears it; nobody must
-                raise
-            guard = self._guards[loop] = self._until_the_loop_ends(opened)
-            await anext(guard)
-            opening.set_result(opened)
-            return opened
-        return opening.result() if opening.done() else await asyncio.shield(opening)
-
-    def store(self) -> Store:
-        """The application's store; one in memory is shared by all loops."""
-        if self._memory is not None:
-            return self._memory
-        store = open_store(self._parts.store, self._parts.clock)
-        if self._parts.store.startswith("memory:"):
-            self._memory = store
-        return store
-
-    async def aclose(self) -> None:
-        """Close the running loop's connections."""
-        loop = asyncio.get_running_loop()
-        guard = self._guards.pop(loop, None)
-        self._by_loop.pop(loop, None)
-        if guard is not None:
-            await guard.aclose()
-
-    async def _until_the_loop_ends(self, opened: Connections) -> AsyncGenerator[None, None]:
-        """asyncio.run closes the async generators of its loop before the loop: so it closes us."""
-        try:
-            yield
-        finally:
-            self._by_loop.pop(asyncio.get_running_loop(), None)
-            await opened.aclose()
 
 
 # ── applications ─────────────────────────────────────────────────────────────────────────────
@@ -283,8 +175,8 @@ def _lifespan(parts: Parts) -> AbstractAsyncContextManager[Any]:
 
 
 def _rss() -> Callable[[], int]:
-    process = psutil.Process()
-    return lambda: process.memory_info().rss
+    myself = psutil.Process()
+    return lambda: int(myself.memory_info().rss)
 
 
 def _row(seat: Seat, settings: WorkerSettings) -> WorkerRow:

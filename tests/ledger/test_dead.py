@@ -151,3 +151,16 @@ async def test_letter_whose_message_is_there_again_is_left_alone(house: House) -
     await house.send(id=job, tracked=False)
     assert await house.ledger.dead.retry() == 0
     assert [letter.id for letter in await house.ledger.dead.letters()] == [job]
+
+
+async def test_letter_of_a_message_that_had_no_id_has_one_and_can_be_retried(house: House) -> None:
+    now = "now() AT TIME ZONE 'UTC'" if house.dialect.name == "postgres" else "$now"
+    columns = "body, headers, queue_name, created_at, available_at"
+    await house.sql(f"INSERT INTO headrace_messages ({columns}) VALUES ('{{', '{{}}', 'default', {now}, {now})")
+    await house.settle(await house.claim(), Bury(Reason.UNDECODABLE, "no JSON"))
+
+    letter = await house.ledger.dead.letter("undecodable")
+
+    assert (letter.type, letter.body, letter.tracked) == (None, "{", False)
+    assert await house.ledger.dead.retry(letter.id[:13]) == 1
+    assert (await house.claim()).id == letter.id

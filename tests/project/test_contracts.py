@@ -35,7 +35,7 @@ BREACHES = [
     Breach("pure", "bus/retry.py", "import random"),
     Breach("pure", "supervisor/child.py", "import headrace.clock"),  # time, by a detour
     Breach("pure", "ledger/job.py", "import os"),
-    Breach("transports", "transports/dsn.py", "import headrace.transports.sql"),
+    Breach("transports", "transports/sql/store.py", "import headrace.transports.dsn"),
     Breach("lean-worker", "worker/execute.py", "import cyclopts"),
     Breach("zygote", "supervisor/zygote.py", "import headrace.worker.loop"),
     Breach("asyncpg-door", "transports/sql/__init__.py", "import asyncpg"),

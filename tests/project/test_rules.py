@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,13 @@ PACKAGE = ROOT / "src" / "headrace"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 GENERATORS = sorted(path.stem for path in (ROOT / "scripts").glob("generate_*.py"))
 BROAD = {"Exception", "BaseException"}
-MAY_CATCH_ALL = ["supervisor/loop.py", "worker/execute.py"]  # the outermost loop; your code
+MAY_CATCH_ALL = {
+    "supervisor/loop.py": 1,  # the outermost loop: a bug is told, and supervision goes on
+    "worker/execute.py": 3,  # your handlers
+    "compose.py": 1,  # your module, while it is imported
+    "bus/fingerprint.py": 1,  # your exception's __str__
+}
+LONG = {"errors.py": 600}  # one page of text for each code
 
 
 def catches_all(node: ast.AST) -> bool:
@@ -44,22 +51,21 @@ def test_catching_everything_is_recognised(code: str, caught: bool) -> None:
     assert any(map(catches_all, ast.walk(ast.parse(code)))) is caught
 
 
-def test_everything_is_caught_in_two_places_only() -> None:
+def test_everything_is_caught_only_where_your_code_runs() -> None:
     found = [
         str(source.relative_to(PACKAGE))
         for source in SOURCES
         for node in ast.walk(ast.parse(source.read_text()))
         if catches_all(node)
     ]
-    assert set(found) <= set(MAY_CATCH_ALL)
-    assert len(found) <= len(MAY_CATCH_ALL), f"once in each: {found}"
+    assert Counter(found) == MAY_CATCH_ALL
 
 
 def test_no_file_is_longer_than_400_lines() -> None:
     files = [path for path in PACKAGE.rglob("*") if path.suffix in {".py", ".sql"}]
     assert files
     lengths = {str(file.relative_to(ROOT)): len(file.read_text().splitlines()) for file in files}
-    assert {name: length for name, length in lengths.items() if length > 400} == {}
+    assert {name: length for name, length in lengths.items() if length > LONG.get(Path(name).name, 400)} == {}
 
 
 def script(name: str, *arguments: str) -> str:

@@ -1,7 +1,6 @@
 """Nothing outlives a supervisor that dies, whatever its workers do."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import msgspec
 import psutil
 import pytest
 
+from headrace.supervisor.folder import recorders
 from tests.support.supervising import ROOT, gone
 
 pytestmark = pytest.mark.slow
@@ -36,7 +36,7 @@ def supervised(consumer: str, workers: int, grace: float) -> Iterator[tuple[subp
             process.kill()
 
 
-def recorders(pid: int) -> Path:
+def folder_of(pid: int) -> Path:
     """The folder of the flight recorders of a worker's fleet."""
     maps = [mapped.path for mapped in psutil.Process(pid).memory_maps() if "/headrace-" in mapped.path]
     return Path(maps[0]).parent
@@ -44,7 +44,7 @@ def recorders(pid: int) -> Path:
 
 def test_workers_drain_when_their_supervisor_is_killed() -> None:
     with supervised("steady", 3, grace=60.0) as (supervisor, pids):
-        folder = recorders(pids[1])
+        folder = folder_of(pids[1])
         assert len(pids) == 4
         assert len(list(folder.iterdir())) == 3
 
@@ -64,11 +64,13 @@ def test_stuck_workers_outlive_a_killed_supervisor_by_the_grace_only() -> None:
 @pytest.mark.parametrize("consumer", ["steady", "stubborn"])
 def test_nobody_survives_when_supervisor_and_zygote_are_killed_together(consumer: str) -> None:
     with supervised(consumer, 2, grace=60.0) as (supervisor, pids):
-        folder = recorders(pids[1])
+        folder = folder_of(pids[1])
         supervisor.kill()
         os.kill(pids[0], signal.SIGKILL)
         assert all(gone(pid, within=2.0) for pid in pids)
-        shutil.rmtree(folder)  # here nobody is left who could
+        supervisor.wait(5.0)
+        with recorders():  # the next one sweeps
+            assert not folder.exists()
 
 
 def test_zygote_and_workers_ignore_what_is_meant_for_the_supervisor() -> None:

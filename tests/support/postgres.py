@@ -53,8 +53,8 @@ class Postgres:
         self._server: subprocess.Popen[bytes] | None = None
 
     @classmethod
-    def create(cls) -> "Postgres":
-        """Initialise a cluster in a new folder; it is not started yet."""
+    def create(cls, **settings: object) -> "Postgres":
+        """Initialise a cluster in a new folder, with these settings; it is not started yet."""
         folder = Path(tempfile.mkdtemp(prefix="headrace-postgres-"))
         if OWNER:
             shutil.chown(folder, OWNER)
@@ -74,6 +74,7 @@ class Postgres:
         with (cluster._data / "postgresql.conf").open("a") as conf:
             conf.write(f"listen_addresses = '127.0.0.1'\nport = {free_port()}\n")
             conf.write(f"unix_socket_directories = '{folder}'\n")
+            conf.writelines(f"{name} = {value}\n" for name, value in settings.items())
         return cluster
 
     @property

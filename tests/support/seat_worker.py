@@ -61,7 +61,7 @@ def steady(seat: Seat) -> int:
 
 def stubborn(seat: Seat) -> int:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    begin(seat)
+    _recorder = begin(seat)
     while True:
         signal.pause()
 

@@ -223,7 +223,8 @@ async def test_layer_may_drop_change_and_answer_instead() -> None:
 
 
 async def test_sent_is_told_once_for_each_queue() -> None:
-    told, of_b = [], []
+    told: list[events.Sent] = []
+    of_b: list[events.Sent] = []
     heard = Events()
     heard.listen(events.Sent, told.append)
     heard.listen(events.Sent, of_b.append, "b")

@@ -6,7 +6,6 @@ from headrace.bus.envelope import Outcome, Report
 from headrace.bus.retry import ACK, Bury, Nack, Reason, Return, Verdict
 from headrace.bus.transport import Counts
 from headrace.transports.sql.rows import (
-    ERROR_LIMIT,
     Batch,
     batch,
     columns,
@@ -15,7 +14,6 @@ from headrace.transports.sql.rows import (
     report_row,
     sent_row,
     state_of,
-    stored,
 )
 from tests.support.bus import ID, a_settlement, an_envelope
 
@@ -78,7 +76,7 @@ def test_settlement_becomes_rows(verdict: Verdict, tracked: bool, outcome: Outco
 
 
 def test_mixed_batch_is_sorted_and_keeps_its_order() -> None:
-    verdicts = [ACK, Nack(1), Bury(Reason.FAILED), Return(), ACK, Nack(2)]
+    verdicts: list[Verdict] = [ACK, Nack(1), Bury(Reason.FAILED), Return(), ACK, Nack(2)]
 
     made = batch([a_settlement(verdict, receipt=(row, row + 10)) for row, verdict in enumerate(verdicts)])
 
@@ -109,29 +107,6 @@ def test_dead_letter_stands_for_a_job_state(reason: Reason) -> None:
     expected = {Reason.QUARANTINED: "quarantined", Reason.EXPIRED: "expired"}.get(reason, "failed")
 
     assert state_of(reason) == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "kept"),
-    [
-        ("", ""),
-        ("ä\n日", "ä\n日"),
-        ("a\x00b", "a\N{REPLACEMENT CHARACTER}b"),
-        ("a\ud800b", "a?b"),
-        ("x" * ERROR_LIMIT, "x" * ERROR_LIMIT),
-    ],
-    ids=range(5),
-)
-def test_text_is_made_fit_for_every_store(text: str, kept: str) -> None:
-    assert stored(text) == kept
-
-
-def test_long_text_keeps_its_head_and_tail() -> None:
-    text = stored("head" + "x" * ERROR_LIMIT + "tail")
-
-    assert text.startswith("headx")
-    assert text.endswith("xtail")
-    assert len(text) < ERROR_LIMIT + 100
 
 
 def test_envelope_becomes_a_row_in_the_order_of_the_statement() -> None:

@@ -39,9 +39,13 @@ def _short(value: object) -> str:
 
 
 def spoken(value: float) -> str:
-    """Seconds as a person reads them: 2 ms, 1.3 s, 4m 12s, 3h 05m, 2d 4h."""
+    """Seconds as a person reads them: 0.4 ms, 25 ms, 1.3 s, 4m 12s, 3h 05m, 2d 4h."""
+    if value < 0.000_05:
+        return "<0.1 ms"
+    if value < 0.009_95:
+        return f"{value * 1000:.1f} ms"
     if value < 0.9995:
-        return f"{max(value, 0) * 1000:.0f} ms"
+        return f"{value * 1000:.0f} ms"
     if value < 59.95:
         return f"{value:.1f} s"
     minutes, rest = divmod(round(value), 60)

@@ -136,4 +136,3 @@ class Report(msgspec.Struct, frozen=True, gc=False):
     ran: float
     progress: float | None = None
     note: str = ""
-    log: str = ""

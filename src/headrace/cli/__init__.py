@@ -67,7 +67,7 @@ def _main(tokens: list[str]) -> int:
 
 def page() -> str:
     """What `headrace --help` prints."""
-    lines = ["Usage: headrace COMMAND [OPTIONS]", "", "Background work for Python: durable messages, honest retries, workers."]
+    lines = ["Usage: headrace COMMAND [OPTIONS]", "", "Background work for Python."]
     width = max(len(name) for name in _NAMES) + 2
     for group in dict.fromkeys(command.group for command in COMMANDS):
         lines += ["", f"{group}:"]

@@ -44,6 +44,7 @@ class Asked:
 
 NOTHING = Asked()
 Flag = Annotated[bool, _FLAG]
+Id = Annotated[str, Parameter(name="id")]
 
 
 def duration(value: str, option: str) -> float:

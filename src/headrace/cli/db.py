@@ -8,10 +8,11 @@ from cyclopts import App
 from headrace.cli import reach
 from headrace.cli.asked import NOTHING, Asked, Flag
 from headrace.cli.screen import Screen, counted
-from headrace.compose import Connections
-from headrace.db.migrate import Migration, latest
+from headrace.connections import Connections
+from headrace.db.migrate import Migration, latest, migrations
 from headrace.ledger.prune import Pruned, Retention
 
+Found = tuple[Connections, int, Sequence[Migration]]  # the store, its version, the steps
 app = App(name="db", help="Plan, upgrade, check and prune the tables of a store.")
 
 
@@ -24,7 +25,14 @@ def plan(*, sql: Flag = False, asked: Asked = NOTHING) -> None:
     sql
         Print the statements themselves, to read or to run elsewhere.
     """
-    _show(asked, reach.with_any_store(reach.dsn(asked), _plan), sql=sql, done=False)
+    named = reach.dsn(asked)
+
+    async def read(opened: Connections) -> Found:
+        if reach.missing(named):  # looking must not make a file
+            return opened, 0, migrations(opened.store.database.dialect.name)
+        return opened, await opened.schema.version(), await opened.schema.plan()
+
+    _show(asked, reach.with_any_store(named, read), sql=sql, done=False)
 
 
 @app.command
@@ -42,7 +50,7 @@ def upgrade(*, to: int | None = None, sql: Flag = False, asked: Asked = NOTHING)
         plan(sql=True, asked=asked)
         return
 
-    async def apply(opened: Connections) -> tuple[Connections, int, Sequence[Migration]]:
+    async def apply(opened: Connections) -> Found:
         applied = await opened.schema.upgrade(to)
         return opened, await opened.schema.version(), applied
 
@@ -65,7 +73,9 @@ def check(*, asked: Asked = NOTHING) -> None:
 
 
 @app.command
-def prune(*, done: str = "7d", failed: str = "90d", dead: str = "90d", dry_run: Flag = False, asked: Asked = NOTHING) -> None:
+def prune(
+    *, done: str = "7d", failed: str = "90d", dead: str = "90d", dry_run: Flag = False, asked: Asked = NOTHING
+) -> None:
     """Remove what ended long ago.
 
     Parameters
@@ -79,7 +89,7 @@ def prune(*, done: str = "7d", failed: str = "90d", dead: str = "90d", dry_run: 
     dry_run
         Only say what would be removed.
     """
-    kept = Retention(**{name: None if age == "never" else age for name, age in (("done", done), ("failed", failed), ("dead", dead))})
+    kept = Retention(done=_age(done), failed=_age(failed), dead=_age(dead))
     screen = Screen(asked)
 
     async def run(opened: Connections) -> Pruned | None:
@@ -100,26 +110,29 @@ def prune(*, done: str = "7d", failed: str = "90d", dead: str = "90d", dry_run: 
         screen.talk("nothing is that old" if removed == Pruned() else f"removed {_words(removed)}")
 
 
-async def _plan(opened: Connections) -> tuple[Connections, int, Sequence[Migration]]:
-    return opened, await opened.schema.version(), await opened.schema.plan()
-
-
-def _show(asked: Asked, found: tuple[Connections, int, Sequence[Migration]], *, sql: bool, done: bool) -> None:
+def _show(asked: Asked, found: Found, *, sql: bool, done: bool) -> None:
     opened, version, steps = found
     screen, store = Screen(asked), opened.store
     texts = {step.name: step.statements(store.table) for step in steps}
     if screen.json:
-        screen.document({"store": store.database.dsn, "schema": version, "code": latest(store.database.dialect.name), "steps": texts})
+        code = latest(store.database.dialect.name)
+        screen.document({"store": store.database.dsn, "schema": version, "code": code, "steps": texts})
     elif sql:
         for step in steps:
             screen.line(f"-- {step.name}")
             screen.line("\n".join(f"{text};" for text in texts[step.name]))
     else:
         for step in steps:
-            screen.line(f"{'applied' if done else 'would apply'} {step.name}   {counted(len(texts[step.name]), 'statement')}")
+            verb = "applied" if done else "would apply"
+            screen.line(f"{verb} {step.name}   {counted(len(texts[step.name]), 'statement')}")
         if not steps:
             screen.talk(f"{store.database.dsn}: schema {version}, nothing to do")
 
 
+def _age(text: str) -> str | None:
+    return None if text == "never" else text
+
+
 def _words(found: Pruned) -> str:
-    return f"{counted(found.done, 'done job')}, {counted(found.failed, 'failed job')}, {counted(found.dead, 'dead letter')}"
+    parts = ((found.done, "done job"), (found.failed, "failed job"), (found.dead, "dead letter"))
+    return ", ".join(counted(number, thing) for number, thing in parts if number)

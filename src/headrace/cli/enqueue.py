@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import msgspec
 from cyclopts import Parameter
 
-from headrace.app import App
 from headrace.bus.codec import TaskCodec, encode, from_text
 from headrace.bus.options import options
 from headrace.bus.registry import MessageType
@@ -22,7 +21,7 @@ from headrace.errors import BadOption, DecodeError, WrongArguments
 from headrace.job import Job
 
 
-def enqueue(
+def enqueue(  # noqa: PLR0913  # each is an option
     type_: Annotated[str, Parameter(name="type")],
     /,
     *arguments: Annotated[str, Parameter(show=True)],
@@ -73,9 +72,8 @@ def enqueue(
     app = reach.application(asked)
     kind = named(app, type_)
     bodies = [_body(kind, given) for given in _given(arguments, file)]
-    chosen = options(
-        delay=delay, at=None if at is None else _moment(at), queue=queue, priority_=priority, unique=unique, expires=expires
-    )  # fmt: skip
+    moment = None if at is None else _moment(at)
+    chosen = options(delay=delay, at=moment, queue=queue, priority_=priority, unique=unique, expires=expires)
     if repeat < 1:
         raise BadOption(f"--repeat={repeat} is out of range", hint="give 1 or more")
     envelopes = [made for body in bodies * repeat for made in app.dispatcher.fan_out(kind, body, chosen)]
@@ -91,8 +89,10 @@ def enqueue(
 
 def _tell(screen: Screen, sent: Sequence[tuple[Job[Any], Any]], *, waited: bool) -> None:
     if screen.json:
-        result = [{"id": job.id, "duplicate": job.duplicate, **({"result": value} if waited else {})} for job, value in sent]
-        screen.document(result[0] if len(result) == 1 else result)
+        made = [{"id": job.id, "duplicate": job.duplicate, "result": value} for job, value in sent]
+        for one in made if not waited else ():
+            del one["result"]
+        screen.document(made[0] if len(made) == 1 else made)
         return
     for job, value in sent:
         if not waited:
@@ -109,14 +109,14 @@ def _given(arguments: Sequence[str], file: str | None) -> list[dict[str, str]]:
     for argument in arguments:
         name, equals, value = argument.partition("=")
         if not equals or not name.isidentifier():
-            raise BadOption(f"{argument!r} is not key=value", hint="for example: headrace enqueue greet name=Ada times=2")
+            raise BadOption(f"{argument!r} is not key=value", hint="for example: enqueue greet name=Ada times=2")
         typed[name] = value
     if file is None:
         return [typed]
     found = _read(file)
     several = found if isinstance(found, list) else [found]
     if not all(isinstance(one, dict) for one in several):
-        raise BadOption(f"--file={file}: it must hold an object, or a list of objects", hint='for example {"name": "Ada"}')
+        raise BadOption(f"--file={file} is no object and no list of objects", hint='for example {"name": "Ada"}')
     return [{**{key: _text(value) for key, value in one.items()}, **typed} for one in several]
 
 
@@ -139,14 +139,16 @@ def _body(kind: MessageType, given: Mapping[str, str]) -> bytes:
     try:
         return kind.codec.encode(kind.codec.decode(encode(values)))
     except DecodeError as error:
-        raise WrongArguments(f"{kind.name}: wrong fields", why=error.what, hint="The message was not queued.") from error
+        hint = "The message was not queued."
+        raise WrongArguments(f"{kind.name}: wrong fields", why=error.what, hint=hint) from error
 
 
 def _value(type_name: str, name: str, text: str, kind: Any) -> Any:
     try:
         return from_text(text, kind)
     except ValueError as error:
-        raise WrongArguments(f"{type_name}: wrong arguments", why=f"{name}: {error}, got {text!r:.80}", hint="The job was not queued.") from error
+        why = f"{name}: {error}; it was {text!r:.80}"
+        raise WrongArguments(f"{type_name}: wrong arguments", why=why, hint="The job was not queued.") from error
 
 
 def _text(value: object) -> str:
@@ -158,4 +160,5 @@ def _moment(text: str) -> datetime:
     try:
         return datetime.fromisoformat(text)
     except ValueError as error:
-        raise BadOption(f"--at={text} is not a moment", hint="for example 2026-01-31T08:00+01:00 or 2026-01-31T08:00Z") from error
+        hint = "for example 2026-01-31T08:00+01:00 or 2026-01-31T08:00Z"
+        raise BadOption(f"--at={text} is not a moment", hint=hint) from error

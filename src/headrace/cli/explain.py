@@ -30,7 +30,8 @@ def explain(code: Annotated[str | None, Parameter(name="code")] = None, /, *, as
     wanted = code.upper() if code.upper().startswith("HR") else f"HR{code.upper()}"
     if wanted not in known:
         close = difflib.get_close_matches(wanted, known, n=3)
-        raise BadOption(f"no error has the code {code!r}", hint=f"near it: {', '.join(close)}" if close else "list them: headrace explain")
+        hint = f"near it: {', '.join(close)}" if close else "list them: headrace explain"
+        raise BadOption(f"no error has the code {code!r}", hint=hint)
     lines = _text(known[wanted])
     if screen.json:
         screen.document({"code": wanted, "name": known[wanted].__name__, "text": "\n".join(lines)})

@@ -3,12 +3,13 @@
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
+import msgspec
 from cyclopts import App, Parameter
 
 from headrace.cli import reach, views
 from headrace.cli.asked import NOTHING, Asked, Flag
 from headrace.cli.screen import Screen, clock_time, counted
-from headrace.compose import Connections
+from headrace.connections import Connections
 from headrace.errors import BadOption
 from headrace.ledger.dead import DeadLetters
 from headrace.ledger.names import shortened
@@ -22,6 +23,8 @@ WHICH is a group (its fingerprint or the beginning of it), or one id.""",
 )
 LETTER_HEADS = ("ID", "DIED", "TYPE", "QUEUE", "REASON", "ARGUMENTS")
 Which = Annotated[str, Parameter(name="which")]
+Chosen = Annotated[str | None, Parameter(name="which")]
+All = Annotated[bool, Parameter(name="--all", negative="", show_default=False)]
 
 
 @app.command(name="list")
@@ -65,14 +68,17 @@ def show(which: Which, /, *, limit: int = 20, asked: Asked = NOTHING) -> None:
     if total > 1:
         screen.line()
         now = reach.CLOCK.now()
-        rows = [(shortened(one.id), clock_time(one.died_at, now), one.type or "", one.queue, one.reason, one.body) for one in letters]
+        rows = [
+            (shortened(one.id), clock_time(one.died_at, now), one.type or "", one.queue, one.reason, one.body)
+            for one in letters
+        ]
         screen.table(LETTER_HEADS, rows)
         if total > len(letters):
             screen.talk(f"the newest {len(letters)} of {total:,}; see --limit")
 
 
 @app.command
-def retry(which: Annotated[str | None, Parameter(name="which")] = None, /, *, all_: Annotated[bool, Parameter(name="--all", negative="", show_default=False)] = False, dry_run: Flag = False, asked: Asked = NOTHING) -> None:
+def retry(which: Chosen = None, /, *, all_: All = False, dry_run: Flag = False, asked: Asked = NOTHING) -> None:
     """Send dead letters to their queues anew.
 
     Parameters
@@ -86,7 +92,7 @@ def retry(which: Annotated[str | None, Parameter(name="which")] = None, /, *, al
 
 
 @app.command
-def remove(which: Annotated[str | None, Parameter(name="which")] = None, /, *, all_: Annotated[bool, Parameter(name="--all", negative="", show_default=False)] = False, dry_run: Flag = False, asked: Asked = NOTHING) -> None:
+def remove(which: Chosen = None, /, *, all_: All = False, dry_run: Flag = False, asked: Asked = NOTHING) -> None:
     """Remove dead letters for good; their jobs keep their records.
 
     Parameters
@@ -102,7 +108,7 @@ def remove(which: Annotated[str | None, Parameter(name="which")] = None, /, *, a
 # ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _act(
+def _act(  # noqa: PLR0913  # two of them come from every command
     verb: str,
     which: str | None,
     act: Callable[[DeadLetters, str | None], Awaitable[int]],
@@ -124,7 +130,7 @@ def _act(
             return 0
         total = sum(part.count for part in tally)
         kinds = ", ".join(f"{part.count:,} {part.type or 'of no type'} (queue {part.queue})" for part in tally)
-        document = {"count": total, "of": [{"type": part.type, "queue": part.queue, "count": part.count} for part in tally]}
+        document = {"count": total, "of": msgspec.to_builtins(tally)}
         if not screen.confirm(f"{verb} {counted(total, 'dead letter')}: {kinds}", dry_run=dry_run, document=document):
             return None
         return await act(dead, named)

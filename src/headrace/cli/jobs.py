@@ -8,9 +8,9 @@ from cyclopts import App, Parameter
 
 from headrace.bus.codec import encode
 from headrace.cli import reach, views
-from headrace.cli.asked import NOTHING, Asked, Flag, duration
+from headrace.cli.asked import NOTHING, Asked, Flag, Id, duration
 from headrace.cli.screen import Screen, counted
-from headrace.compose import Connections
+from headrace.connections import Connections
 from headrace.errors import BadOption, JobFailed
 from headrace.ledger.job import TERMINAL, Input, State, sources
 from headrace.ledger.query import JobQuery, parse
@@ -27,6 +27,7 @@ app = App(
 An id may be shortened: its beginning, its end after two dots, or both,
 as lists show it (019a3f2c..9d2f0c3a); it must fit one job only.""",
 )
+Follow = Annotated[bool, Parameter(name=("--follow", "-f"), negative="", show_default=False)]
 Where = Annotated[str | None, Parameter(name=("--where", "-w"))]
 
 
@@ -60,7 +61,7 @@ def list_(*words: str, where: Where = None, limit: int = 30, asked: Asked = NOTH
 
 
 @app.command
-def show(id_: Annotated[str, Parameter(name="id")], /, *, asked: Asked = NOTHING) -> None:
+def show(id_: Id, /, *, asked: Asked = NOTHING) -> None:
     """Show all that is known of one job."""
 
     async def read(opened: Connections) -> tuple[JobRecord, Sequence[Attempt]]:
@@ -71,7 +72,8 @@ def show(id_: Annotated[str, Parameter(name="id")], /, *, asked: Asked = NOTHING
     screen = Screen(asked)
     job, attempts = reach.with_store(asked, read)
     if screen.json:
-        screen.document({**views.job_document(job), "attempts": [views.attempt_document(attempt) for attempt in attempts]})
+        tried = [views.attempt_document(attempt) for attempt in attempts]
+        screen.document({**views.job_document(job), "attempts": tried})
         return
     screen.fields(views.job_fields(job, attempts))
     if attempts:
@@ -80,7 +82,7 @@ def show(id_: Annotated[str, Parameter(name="id")], /, *, asked: Asked = NOTHING
 
 
 @app.command
-def logs(id_: Annotated[str, Parameter(name="id")], /, *, follow: Annotated[bool, Parameter(name=("--follow", "-f"), negative="", show_default=False)] = False, asked: Asked = NOTHING) -> None:
+def logs(id_: Id, /, *, follow: Follow = False, asked: Asked = NOTHING) -> None:
     """Print what a job logged with ctx.log, all attempts in order.
 
     Parameters
@@ -96,7 +98,7 @@ def logs(id_: Annotated[str, Parameter(name="id")], /, *, follow: Annotated[bool
         while True:
             state = await ledger.state(job)  # before the log, so that the last lines are not missed
             text = await ledger.log(job)
-            if news := text[len(seen) :] if text.startswith(seen) else text:
+            if news := text.removeprefix(seen):
                 _print_log(screen, job, news.lstrip("\n") if seen else news)
             seen = text
             if not follow or state in TERMINAL:
@@ -107,7 +109,7 @@ def logs(id_: Annotated[str, Parameter(name="id")], /, *, follow: Annotated[bool
 
 
 @app.command
-def wait(id_: Annotated[str, Parameter(name="id")], /, *, timeout: str | None = None, asked: Asked = NOTHING) -> None:
+def wait(id_: Id, /, *, timeout: str | None = None, asked: Asked = NOTHING) -> None:
     """Wait until a job has ended; prints its result, or fails with its error.
 
     Parameters
@@ -123,7 +125,8 @@ def wait(id_: Annotated[str, Parameter(name="id")], /, *, timeout: str | None = 
     screen = Screen(asked)
     job = reach.with_store(asked, read)
     if job.state is not State.COMPLETED:
-        raise JobFailed(f"job {job.id} is {job.state}", why=views.first_line(job.error), hint=f"headrace jobs show {job.id}")
+        cause = views.first_line(job.error)
+        raise JobFailed(f"job {job.id} is {job.state}", why=cause, hint=f"run: headrace jobs show {job.id}")
     if screen.json:
         screen.document(views.job_document(job))
     elif (value := views.raw(job.result)) is not None:
@@ -193,7 +196,7 @@ def delete(*ids: str, where: Where = None, dry_run: Flag = False, asked: Asked =
 # ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _act(
+def _act(  # noqa: PLR0913  # two of them come from every command
     verb: str,
     ids: Sequence[str],
     where: str | None,
@@ -211,11 +214,15 @@ def _act(
 
     async def run(opened: Connections) -> int | None:
         ledger = opened.ledger
-        chosen = [await ledger.names.whole(text) for text in ids] if query is None else await _fitting(ledger, query, states)
+        if query is None:
+            chosen = [await ledger.names.whole(text) for text in ids]
+        else:
+            chosen = await _fitting(ledger, query, states)
         if not chosen:
             return 0
-        harmless = len(chosen) == 1 and query is None and verb != "delete" and not dry_run
-        if not harmless and not screen.confirm(f"{verb} {counted(len(chosen), 'job')}", dry_run=dry_run, document={"count": len(chosen), "ids": chosen}):
+        document = {"count": len(chosen), "ids": chosen}
+        one = len(ids) == 1 and verb != "delete" and not dry_run  # named, and can be undone
+        if not one and not screen.confirm(f"{verb} {counted(len(chosen), 'job')}", dry_run=dry_run, document=document):
             return None
         return await act(ledger, chosen)
 

@@ -30,7 +30,8 @@ def list_(asked: Asked = NOTHING) -> None:
         for kind in types:
             screen.line(kind.name)
     else:
-        screen.table(HEADS, [_row(kind, handler) for kind in types for handler in kind.handlers.values()], {"RETRIES", "TIME LIMIT"})
+        rows = [_row(kind, handler) for kind in types for handler in kind.handlers.values()]
+        screen.table(HEADS, rows, {"RETRIES", "TIME LIMIT"})
         if not types:
             screen.talk("the app has no tasks and no handlers")
 
@@ -72,7 +73,7 @@ def _fields(kind: MessageType, handler: Handler) -> list[tuple[str, str]]:
         ("signature", _signature(kind, handler)),
         ("runs", "on the event loop" if handler.is_async else "in a thread"),
         ("queue", f"{rules.queue}   priority {rules.priority}"),
-        ("retry", "\n".join(f"{name}: {_policy(policy)}" if name else _policy(policy) for name, policy in _policies(rules.retry))),
+        ("retry", "\n".join(f"{name}{': ' if name else ''}{_policy(one)}" for name, one in _policies(rules.retry))),
         ("time limit", "" if rules.time_limit is None else spoken(rules.time_limit)),
         ("tracked", "yes" if rules.track else "no: no status, progress or result"),
         ("defined", _place(handler)),
@@ -123,4 +124,7 @@ def _retries(retry: Policies) -> str:
 
 def _policy(policy: Retry) -> str:
     cap = "" if policy.cap in (0, 0.0) else f", at most {policy.cap}"
-    return f"{policy.max} times, first after {policy.first}, each {policy.factor:g} times longer{cap}" if policy.max else "never"
+    if not policy.max:
+        return "never"
+    first = policy.first if isinstance(policy.first, str) else spoken(policy.first)
+    return f"{policy.max} times, first after {first}, each wait {policy.factor:g} times longer{cap}"

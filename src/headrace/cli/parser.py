@@ -42,10 +42,8 @@ def run(tokens: list[str]) -> int:
 def _rewritten(tokens: list[str]) -> list[str]:
     """`--wait=5s` is `--wait --timeout=5s`: cyclopts has no options with an optional value."""
     made: list[str] = []
-    for place, token in enumerate(tokens):
-        if token == "--":
-            return made + tokens[place:]
-        made += ["--wait", f"--timeout={token[7:]}"] if token.startswith("--wait=") else [token]
+    for word in tokens:
+        made += ["--wait", f"--timeout={word[7:]}"] if word.startswith("--wait=") else [word]
     return made
 
 

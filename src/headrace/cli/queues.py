@@ -9,7 +9,7 @@ from headrace.bus.transport import Counts
 from headrace.cli import reach, views
 from headrace.cli.asked import NOTHING, Asked
 from headrace.cli.screen import Screen
-from headrace.compose import Connections
+from headrace.connections import Connections
 from headrace.errors import BadOption
 from headrace.ledger.control import Control, WorkerSeen
 from headrace.ledger.query import parse
@@ -58,8 +58,10 @@ def show(queue: Annotated[str, Parameter(name="queue")], /, *, limit: int = 10, 
     screen = Screen(asked)
     counts, workers, jobs = reach.with_store(asked, read)
     if screen.json:
-        people = [views.worker_document(seen) for seen in workers]
-        screen.document({"queue": queue, **msgspec.to_builtins(counts), "workers": people, "jobs": [views.job_document(job) for job in jobs]})
+        made = {"queue": queue, **msgspec.to_builtins(counts)}
+        made["workers"] = [views.worker_document(seen) for seen in workers]
+        made["jobs"] = [views.job_document(job) for job in jobs]
+        screen.document(made)
         return
     screen.table(views.QUEUE_HEADS, views.queue_rows([(queue, counts)]), views.NUMBERS)
     screen.line()

@@ -9,7 +9,8 @@ from headrace import config
 from headrace.app import App
 from headrace.cli.asked import Asked
 from headrace.clock import SystemClock
-from headrace.compose import Connections, connect, load_app
+from headrace.compose import load_app
+from headrace.connections import Connections, connect
 from headrace.errors import SchemaMissing, StoreNotNamed
 from headrace.transports.dsn import file_of, hidden, open_store
 
@@ -26,7 +27,10 @@ def application(asked: Asked) -> App:
 
 
 def dsn(asked: Asked) -> str:
-    """The store's DSN: --store, the app's of -a, HEADRACE_STORE, the app's of HEADRACE_APP, or the file an App has by itself."""
+    """The store's DSN; what was asked for goes before what the environment says.
+
+    In the end it is the file that an App without a store has, if it is there.
+    """
     if asked.store:
         return asked.store
     if asked.app:
@@ -37,7 +41,8 @@ def dsn(asked: Asked) -> str:
     if config.app(None):
         return application(asked).parts.store
     if not Path(config.DEFAULT_STORE.removeprefix("sqlite:///")).exists():
-        raise StoreNotNamed("no store was named", hint="give --store DSN or -a module:name, or set HEADRACE_STORE or HEADRACE_APP")
+        hint = "give --store DSN or -a module:name, or set HEADRACE_STORE or HEADRACE_APP"
+        raise StoreNotNamed("no store was named", hint=hint)
     return found
 
 
@@ -46,14 +51,13 @@ def with_store(asked: Asked, call: Callable[[Connections], Awaitable[T]]) -> T:
 
     async def ask(opened: Connections) -> T:
         if not await opened.schema.version():
-            raise _missing(opened.store.database.dsn)
+            raise _no_tables(opened.store.database.dsn)
         await opened.schema.ensure()
         return await call(opened)
 
     named = dsn(asked)
-    file = file_of(named)
-    if file is not None and not file.exists():
-        raise _missing(hidden(named))  # looking must not make a file
+    if missing(named):
+        raise _no_tables(hidden(named))  # looking must not make a file
     return with_any_store(named, ask)
 
 
@@ -82,5 +86,12 @@ def with_app(app: App, call: Callable[[], Awaitable[T]]) -> T:
     return asyncio.run(ask())
 
 
-def _missing(named: str) -> SchemaMissing:
-    return SchemaMissing(f"{named} has no tables of headrace", hint="the first enqueue or worker makes them, and so does: headrace db upgrade")
+def missing(named: str) -> bool:
+    """Whether this is the DSN of a file that is not there."""
+    file = file_of(named)
+    return file is not None and not file.exists()
+
+
+def _no_tables(named: str) -> SchemaMissing:
+    hint = "the first enqueue or worker makes them, and so does: headrace db upgrade"
+    return SchemaMissing(f"{named} has no tables of headrace", hint=hint)

@@ -78,7 +78,9 @@ class Screen:
         for name, text in shown:
             first, *others = text.splitlines()
             painted = self.paint(clean(first), _STATES.get(first, ""))
-            print("\n".join([f"{self.paint(f'{name:{width}}', 'grey')}{painted}", *(" " * width + clean(line) for line in others)]))
+            print(f"{self.paint(f'{name:{width}}', 'grey')}{painted}")
+            for line in others:
+                print(" " * width + clean(line))
 
     def confirm(self, what: str, *, dry_run: bool = False, document: Any = None) -> bool:
         """Whether to go on. A dry run says what would be done; without --yes a terminal is asked, else Refused."""
@@ -98,7 +100,9 @@ class Screen:
         return True
 
     def _aligned(self, heads: Sequence[str], row: Sequence[str], widths: Sequence[int], right: Collection[str]) -> str:
-        line = GAP.join(f"{cell:>{width}}" if head in right else f"{cell:{width}}" for head, cell, width in zip(heads, row, widths, strict=True)).rstrip()
+        columns = zip(heads, row, widths, strict=True)
+        line = GAP.join(f"{cell:>{width}}" if head in right else f"{cell:{width}}" for head, cell, width in columns)
+        line = line.rstrip()
         return line if self._width is None or len(line) <= self._width else line[: self._width - 1] + "…"
 
     def _states(self, heads: Sequence[str], row: Sequence[str], line: str) -> str:
@@ -123,7 +127,9 @@ def clock_time(moment: float | None, now: float) -> str:
 
 def stamp(moment: float | None) -> str | None:
     """ISO 8601 in UTC, for JSON."""
-    return None if moment is None else datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if moment is None:
+        return None
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def spark(values: Sequence[int]) -> str:

@@ -9,7 +9,7 @@ from headrace.bus.transport import Counts
 from headrace.cli import reach, views
 from headrace.cli.asked import NOTHING, Asked, Flag
 from headrace.cli.screen import Screen, counted
-from headrace.compose import Connections
+from headrace.connections import Connections
 from headrace.ledger.control import Control, WorkerSeen
 from headrace.ledger.prune import Retention
 
@@ -73,12 +73,17 @@ def remarks(report: Report) -> list[str]:
     found = []
     for name, counts in report.queues.items():
         if counts.ready and name not in served:
-            found.append(f"{name}: {counted(counts.ready, 'message')} ready, and no worker takes them. Run: headrace work {name} -a MODULE:NAME")
+            waiting = counted(counts.ready, "message")
+            found.append(f"{name}: {waiting} ready, and no worker takes them. Run: headrace work {name} -a MODULE:NAME")
         elif counts.ready and counts.oldest > LATE:
-            found.append(f"{name}: the oldest message has been ready for {spoken(counts.oldest)}. More workers, or a larger --concurrency, may help")
-    for seen in report.workers:
-        if seen not in alive:
-            found.append(f"worker {seen.worker.id} has said nothing for {spoken(seen.age)}; what it held is given back")
+            found.append(
+                f"{name}: the oldest message has been ready for {spoken(counts.oldest)}; more workers may help"
+            )
+    found += [
+        f"worker {seen.worker.id} has said nothing for {spoken(seen.age)}; what it held is given back"
+        for seen in report.workers
+        if seen not in alive
+    ]
     if report.failed:
         found.append(f"{counted(report.failed, 'failure')} in the last hour. Look: headrace failed list")
     return found

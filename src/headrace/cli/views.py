@@ -19,7 +19,9 @@ QUEUE_HEADS = ("QUEUE", "READY", "LEASED", "DELAYED", "DEAD", "OLDEST")
 WORKER_HEADS = ("WORKER", "HOST", "PID", "QUEUES", "BUSY", "DONE", "UP", "SEEN")
 GROUP_HEADS = ("GROUP", "COUNT", "TYPE", "CAUSE", "FIRST", "LAST", "TREND")
 ATTEMPT_HEADS = ("ATTEMPT", "OUTCOME", "ENDED", "RAN", "WORKER", "ERROR")
-NUMBERS = frozenset({"READY", "LEASED", "DELAYED", "DEAD", "OLDEST", "COUNT", "TRIES", "RAN", "PID", "BUSY", "DONE", "ATTEMPT", "UP"})
+NUMBERS = frozenset(
+    {"READY", "LEASED", "DELAYED", "DEAD", "OLDEST", "COUNT", "TRIES", "RAN", "PID", "BUSY", "DONE", "ATTEMPT", "UP"}
+)
 QUIET_AFTER = 30.0  # seconds without a word from a worker before it is called silent
 
 
@@ -56,6 +58,7 @@ def job_document(job: JobRecord) -> dict[str, Any]:
     """A job as JSON; moments are ISO 8601."""
     made = {name: getattr(job, name) for name in job.__struct_fields__ if name not in ("body", "headers", "result")}
     made |= {name: stamp(made[name]) for name in made if name.endswith("_at")}
+    made["ran"] = None if job.ran is None else round(job.ran, 6)
     return {**made, "args": raw(job.body), "headers": raw(job.headers), "result": raw(job.result)}
 
 
@@ -81,7 +84,7 @@ def job_fields(job: JobRecord, attempts: Sequence[Attempt]) -> list[tuple[str, s
         ("progress", _progress(job)),
         ("result", "" if job.result in (None, "null") else str(job.result)),
         ("error", job.error if job.error and job.state is not State.COMPLETED else ""),
-        ("log", f"{sum(bool(attempt.log) for attempt in attempts)} attempts logged: headrace jobs logs {job.id}" if any(a.log for a in attempts) else ""),
+        ("log", f"headrace jobs logs {shortened(job.id)}" if any(attempt.log for attempt in attempts) else ""),
     ]
 
 
@@ -110,7 +113,8 @@ def attempt_document(attempt: Attempt) -> dict[str, Any]:
 def _job_row(job: JobRecord) -> tuple[str, ...]:
     ran = "" if job.ran is None else spoken(job.ran)
     tries = job.retries + job.crashes + (job.state in (State.PROCESSING, State.COMPLETED, State.FAILED))
-    return shortened(job.id), job.state, job.type, job.queue, clock_time(job.created_at, CLOCK.now()), str(tries or ""), ran, _outcome(job)
+    sent = clock_time(job.created_at, CLOCK.now())
+    return shortened(job.id), job.state, job.type, job.queue, sent, str(tries or ""), ran, _outcome(job)
 
 
 def _outcome(job: JobRecord) -> str:
@@ -132,7 +136,7 @@ def _progress(job: JobRecord) -> str:
 def queue_rows(counts: Iterable[tuple[str, Counts]]) -> list[tuple[str, ...]]:
     """One row for each queue."""
     return [
-        (name, f"{c.ready:,}", f"{c.leased:,}", f"{c.delayed:,}", f"{c.dead:,}", spoken(c.oldest) if c.ready else "–")
+        (name, f"{c.ready:,}", f"{c.leased:,}", f"{c.delayed:,}", f"{c.dead:,}", spoken(c.oldest) if c.ready else "-")
         for name, c in counts
     ]
 
@@ -162,10 +166,11 @@ def worker_state(seen: WorkerSeen) -> str:
 
 def worker_document(seen: WorkerSeen) -> dict[str, Any]:
     """A worker as JSON."""
-    made = msgspec.to_builtins(seen)
+    made: dict[str, Any] = msgspec.to_builtins(seen)
     made |= made.pop("worker")
     made["queues"] = seen.worker.queues.split(",")
-    return {**made, "started_at": stamp(made["started_at"]), "seen_at": stamp(seen.seen_at), "silent": seen.age > QUIET_AFTER}
+    made |= {"started_at": stamp(seen.started_at), "seen_at": stamp(seen.seen_at), "silent": seen.age > QUIET_AFTER}
+    return made
 
 
 # ── dead letters ─────────────────────────────────────────────────────────────────────────────
@@ -196,7 +201,7 @@ def group_document(group: Group) -> dict[str, Any]:
 
 def letter_document(letter: DeadLetter) -> dict[str, Any]:
     """A dead letter as JSON."""
-    made = msgspec.to_builtins(letter)
+    made: dict[str, Any] = msgspec.to_builtins(letter)
     made |= {"created_at": stamp(letter.created_at), "died_at": stamp(letter.died_at)}
     made["headers"], made["args"] = raw(letter.headers), raw(made.pop("body"))
     return made

@@ -11,11 +11,11 @@ from headrace import config
 from headrace.cli.asked import NOTHING, Asked, Flag, duration, size
 from headrace.errors import BadOption
 from headrace.worker.limits import Limits
-from headrace.worker.order import Order
+from headrace.worker.order import Order, Told
 from headrace.worker.settings import WorkerSettings
 
 
-def work(
+def work(  # noqa: PLR0913  # each is an option
     *queues: str,
     concurrency: Annotated[int, Parameter(name=("--concurrency", "-c"))] = 1,
     limit: int | None = None,
@@ -66,10 +66,16 @@ def work(
         seconds=None if time_limit is None else duration(time_limit, "--time-limit"),
     )
     settings = WorkerSettings(
-        queues=queues, concurrency=concurrency, fair=fair, grace=duration(grace, "--grace"), drain=drain or once, limits=limits
+        queues=queues,
+        concurrency=concurrency,
+        fair=fair,
+        grace=duration(grace, "--grace"),
+        drain=drain or once,
+        limits=limits,
     )
     colour = sys.stdout.isatty() and not asked.no_color and config.colour()
-    told = "json" if asked.json else "failures" if asked.quiet else "colour" if colour else "text"
+    told: Told = "json" if asked.json else "failures" if asked.quiet else "colour" if colour else "text"
     order = Order(app=config.app(asked.app), store=asked.store, settings=settings, told=told)
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "headrace.worker", msgspec.json.encode(order).decode()])
+    argument = msgspec.json.encode(order).decode()
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "headrace.worker", argument])  # noqa: S606

@@ -12,7 +12,8 @@ import msgspec
 from headrace import chance
 from headrace.app import App
 from headrace.bus.events import Started
-from headrace.compose import Connections, work_here
+from headrace.compose import work_here
+from headrace.connections import Connections
 from headrace.worker.settings import WorkerSettings
 
 BATCH = 1_000  # calls in one enqueue_many, ids in one removal
@@ -54,9 +55,16 @@ async def measure(app: App, jobs: int, concurrency: int, say: Callable[[str], No
         say(f"measuring latency at {RATE:g} jobs/s")
         waits = sorted(await bench.latencies(opened, msgspec.structs.replace(settings, drain=False)))
         return Report(
-            store=app.store, jobs=jobs, concurrency=concurrency, enqueue_many=many, enqueue_one=one, enqueue_concurrent=at_once,
-            drain=drained, latency_p50=waits[len(waits) // 2], latency_p99=waits[int(len(waits) * 0.99) - 1],
-        )  # fmt: skip
+            store=app.store,
+            jobs=jobs,
+            concurrency=concurrency,
+            enqueue_many=many,
+            enqueue_one=one,
+            enqueue_concurrent=at_once,
+            drain=drained,
+            latency_p50=waits[len(waits) // 2],
+            latency_p99=waits[int(len(waits) * 0.99) - 1],
+        )
     finally:
         say("removing what was made")
         await bench.remove(opened)
@@ -67,8 +75,6 @@ class _Bench:
         self.ids: list[str] = []
         self._app = app
         self._clock = app.parts.clock
-        self._sent: dict[str, float] = {}
-        self._waits: list[float] = []
         self._queue = queue
 
         @app.task(name=queue, queue=queue)
@@ -111,7 +117,7 @@ class _Bench:
                 self.ids.append(job.id)
                 sent[job.id] = began
                 await self._clock.sleep(1 / RATE)
-            await job.aresult(timeout=10)
+            await opened.ledger.wait(self.ids[-1], 10)
         finally:
             working.cancel()
         return [started[job] - sent[job] for job in sent if job in started]

@@ -13,7 +13,8 @@ import msgspec
 from headrace.bus.events import Sent
 from headrace.bus.transport import Lapsed
 from headrace.clock import Clock
-from headrace.compose import Connections, releaser
+from headrace.compose import releaser
+from headrace.connections import Connections
 from headrace.contrib.files import Examined, app, examine
 from headrace.errors import UsageError
 from headrace.ledger.job import TERMINAL, State

@@ -113,6 +113,8 @@ class PostgresSession:
                     self._drop()
                     if isinstance(error, asyncio.CancelledError):
                         raise
+                    if isinstance(error, ValueError):  # asyncpg could not encode an argument: nothing was sent
+                        raise StoreFault(f"{work.name}: a value does not fit", why=_text(error)) from error
                     raise OutcomeUnknown(
                         f"{work.name}: the connection to {self._shown} broke", why=_text(error)
                     ) from error

@@ -184,6 +184,7 @@ class _Engine:
             connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
             self._full = durable
         self._begin(connection, "BEGIN IMMEDIATE" if writes else "BEGIN")
+        committed = False
         try:
             if len(pieces) == 1:
                 pieces[0].result = self._drive(connection, pieces[0].work)
@@ -192,10 +193,10 @@ class _Engine:
                     self._nested(connection, piece)
             failpoint(f"{name}.before_commit")
             connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
+            committed = True
+        finally:
+            if not committed and connection.in_transaction:
                 connection.execute("ROLLBACK")
-            raise
         failpoint(f"{name}.after_commit")
 
     def _nested(self, connection: sqlite3.Connection, piece: _Piece) -> None:

@@ -38,7 +38,7 @@ def _work(order: Order) -> int:
         app.parts.store = order.store
     settings = order.settings_for(app.registry)
     console = Console(order.told, app.parts.clock.now)
-    console.listen(app.parts.events)
+    console.listen(app.parts.events, [kind.name for kind in app.registry.types])
     quiet = order.told in ("json", "failures", "nothing")
     if not quiet:
         console.say(f"{order.app} on {app.store}, {_queues(settings)}, {settings.concurrency} at a time")

@@ -3,7 +3,7 @@
 import json
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -29,9 +29,11 @@ class Console:
         self._now = now
         self._out: TextIO | None = out or sys.stdout
         self._err = err or sys.stderr
+        self._width = 0
 
-    def listen(self, to: Events) -> None:
-        """Hear the events of this application."""
+    def listen(self, to: Events, types: Iterable[str] = ()) -> None:
+        """Hear the events of an application; `types` are the names that lines are aligned for."""
+        self._width = min(20, max((len(_last(name)) for name in types), default=0))
         if self._told in ("text", "colour", "json"):
             to.listen(events.Started, self._started)
         if self._told != "nothing":
@@ -77,7 +79,7 @@ class Console:
             )
         else:
             painted = f"\x1b[{_COLOURS.get(word, '31')}m{word:<8}\x1b[0m" if self._told == "colour" else f"{word:<8}"
-            line = f"{_time(self._now())}  {delivery.type.rpartition('.')[2]}  {shortened(delivery.id)}  {painted}  {text}".rstrip()
+            line = f"{_time(self._now())}  {_last(delivery.type):{self._width}}  {shortened(delivery.id)}  {painted}  {text}".rstrip()
         try:
             self._out.write(line + "\n")
             self._out.flush()
@@ -104,6 +106,10 @@ def _result(result: bytes | None) -> str:
         return ""
     text = repr(json.loads(result))
     return text if len(text) <= WIDTH else f"{text[:WIDTH]}…"
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]
 
 
 def _time(now: float) -> str:

@@ -6,12 +6,11 @@ from typing import Any, Protocol, assert_never
 import msgspec
 
 from headrace.bus.envelope import Delivery, Envelope, Receipt, Report, Settlement
+from headrace.bus.fingerprint import capped
 from headrace.bus.retry import Ack, Bury, Nack, Reason, Return
 from headrace.bus.transport import Counts, Evidence, Lapsed
 from headrace.bus.wire.native import headers_text
 from headrace.db.port import Row, Work
-
-ERROR_LIMIT = 64 * 1024  # characters of a stored error
 
 
 class Batch(msgspec.Struct):
@@ -42,14 +41,14 @@ def batch(settlements: Sequence[Settlement]) -> Batch:
             case Ack():
                 if delivery.tracked:
                     made.done.append(
-                        (*delivery.receipt, _text(outcome.result), outcome.ran, stored(outcome.error) or None)
+                        (*delivery.receipt, _text(outcome.result), outcome.ran, capped(outcome.error) or None)
                     )
                 else:
                     made.plain.append(delivery.receipt)
             case Nack(delay=delay):
-                made.nacks.append((*delivery.receipt, delay, stored(outcome.error), outcome.ran))
+                made.nacks.append((*delivery.receipt, delay, capped(outcome.error), outcome.ran))
             case Bury(reason=reason, detail=detail):
-                error = stored(outcome.error or detail)
+                error = capped(outcome.error or detail)
                 made.buries.append(
                     (
                         *delivery.receipt,
@@ -77,7 +76,7 @@ def batch(settlements: Sequence[Settlement]) -> Batch:
                     delivery.attempt,
                     ended,
                     outcome.ran,
-                    stored(outcome.error) or None,
+                    capped(outcome.error) or None,
                     outcome.log or None,
                 )
             )
@@ -91,14 +90,6 @@ def state_of(reason: Reason) -> str:
             return reason.value
         case _:
             return "failed"
-
-
-def stored(text: str) -> str:
-    """Text that every store can hold: no NUL, no lone surrogate, capped from the middle."""
-    if len(text) > ERROR_LIMIT:
-        half = ERROR_LIMIT // 2
-        text = f"{text[:half]}\n… {len(text) - ERROR_LIMIT:,} characters left out …\n{text[-half:]}"
-    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
 
 
 def sent_row(envelope: Envelope) -> Row:
@@ -120,7 +111,7 @@ def sent_row(envelope: Envelope) -> Row:
 
 def report_row(report: Report) -> Row:
     """row, loan, job id, seconds, progress, note."""
-    return (*report.receipt, report.id, report.ran, report.progress, stored(report.note)[:500])
+    return (*report.receipt, report.id, report.ran, report.progress, capped(report.note)[:500])
 
 
 def delivery(row: Row, type_of: str) -> Delivery:

@@ -1,0 +1,59 @@
+"""What a zygote loads for the fault tests: workers as in production, or producers."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from headrace import compose, failpoints
+from headrace.errors import OutcomeUnknown, TransportError
+from headrace.supervisor.orders import Seat
+from headrace.worker.status import Bye, Hello, encode
+from tests.support.chaos.app import Chaos
+from tests.support.chaos.diary import sends
+from tests.support.chaos.plan import Plan
+
+Run = Callable[[Seat], int]
+
+
+def load_worker(argument: str) -> Run:
+    """A real worker; failpoints are armed in as many of them as there are tokens."""
+    plan = msgspec.json.decode(argument, type=Plan)
+    os.environ.update(plan.environment())
+    work = compose.load_worker(plan.order)
+
+    def run(seat: Seat) -> int:
+        os.environ["HEADRACE_FAILPOINTS"] = plan.armed()
+        return work(seat)
+
+    return run
+
+
+def load_producer(argument: str) -> Run:
+    """Sends the ids of the plan that nobody has had an answer for, one by one, and ends."""
+    plan = msgspec.json.decode(argument, type=Plan)
+
+    def run(seat: Seat) -> int:
+        os.write(seat.status_fd, encode(Hello(seat.worker, os.getpid())))
+        failpoints.arm(plan.armed())
+        answered = sends(Path(plan.folder)).accepted
+        asyncio.run(_send(plan.chaos(), [id for id in plan.ids if id not in answered]))
+        os.write(seat.status_fd, encode(Bye("all are sent")))
+        return 0
+
+    return run
+
+
+async def _send(chaos: Chaos, ids: list[str]) -> None:
+    for id in ids:
+        chaos.diary.send("attempted", id)
+        try:
+            await chaos.work.using(id=id).aenqueue(0.0)
+        except OutcomeUnknown:
+            chaos.diary.send("unknown", id)
+        except TransportError:
+            chaos.diary.send("refused", id)
+        else:
+            chaos.diary.send("accepted", id)

@@ -1,0 +1,169 @@
+"""One store, one diary, and the words of a test about them."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from headrace import Task, chance
+from headrace.bus.ids import Ids
+from headrace.bus.transport import Counts
+from headrace.clock import SystemClock
+from headrace.db.port import Role, Row, statement
+from headrace.errors import OutcomeUnknown, TransportError
+from headrace.worker.settings import WorkerSettings
+from tests.support.chaos import diary
+from tests.support.chaos.app import Chaos
+from tests.support.chaos.plan import Plan
+from tests.support.chaos.records import Attempted, Buried, Snapshot, Stored, Waiting
+from tests.support.chaos.waiting import eventually
+from tests.support.supervising import ROOT
+
+LEASE = 2.0
+
+
+class World:
+    """A store under test, seen from the test's own process, which is its producer."""
+
+    def __init__(self, store: str, folder: Path, lease: float = LEASE) -> None:
+        self.store = store
+        self.folder = folder
+        self.lease = lease
+        (folder / "tokens").mkdir()
+        self.chaos = Chaos(store, folder, lease)
+        self.app = self.chaos.app
+        self.clock = SystemClock()
+        self._ids = Ids(self.clock.now, chance.bits)
+
+    @property
+    def sqlite(self) -> bool:
+        """Whether it is a file."""
+        return self.store.startswith("sqlite")
+
+    def plan(self, failpoints: str = "", rounds: int = 0, ids: Sequence[str] = (), **settings: Any) -> Plan:
+        """For processes of this world; `rounds` of them will have the failpoints armed."""
+        for number in range(rounds):
+            (self.folder / "tokens" / f"{number:06}").touch()
+        return Plan(
+            store=self.store,
+            folder=str(self.folder),
+            lease=self.lease,
+            settings=WorkerSettings(**settings),
+            failpoints=failpoints,
+            ids=tuple(ids),
+        )
+
+    @property
+    def tokens(self) -> int:
+        """Processes that will still have failpoints armed."""
+        return len(list((self.folder / "tokens").iterdir()))
+
+    @contextmanager
+    def lonely_worker(self, failpoints: str = "", **settings: Any) -> Iterator[subprocess.Popen[bytes]]:
+        """A worker process without a supervisor."""
+        plan = self.plan(**settings)
+        environment = {**os.environ, **plan.environment(), "HEADRACE_FAILPOINTS": failpoints}
+        command = [sys.executable, "-m", "headrace.worker", plan.order]
+        with subprocess.Popen(command, cwd=ROOT, env=environment) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    # ── sending ──────────────────────────────────────────────────────────────────────────────
+
+    def id(self) -> str:
+        return self._ids.new()
+
+    async def send(self, task: Task[..., Any], *args: object, id: str = "", **options: Any) -> str:
+        """Send one call and write down what came of it: accepted, unknown or refused."""
+        id = id or self.id()
+        self.chaos.diary.send("attempted", id)
+        try:
+            await task.using(id=id, **options).aenqueue(*args)
+        except OutcomeUnknown:
+            self.chaos.diary.send("unknown", id)
+        except TransportError:
+            self.chaos.diary.send("refused", id)
+        else:
+            self.chaos.diary.send("accepted", id)
+        return id
+
+    async def send_many(self, task: Task[..., Any], calls: Sequence[tuple[object, ...]]) -> list[str]:
+        """Send calls in one commit; the test has no use for anything but success."""
+        sent = [job.id for job in await task.aenqueue_many(calls)]
+        self.chaos.diary.send("attempted", *sent)
+        self.chaos.diary.send("accepted", *sent)
+        return sent
+
+    # ── looking ──────────────────────────────────────────────────────────────────────────────
+
+    def runs(self) -> list[diary.Run]:
+        """Every start of a handler."""
+        return diary.runs(self.folder)
+
+    def sends(self) -> diary.Sends:
+        """Every send."""
+        return diary.sends(self.folder)
+
+    def running(self, pid: int) -> list[diary.Run]:
+        """What a process has started and not ended."""
+        return diary.running(self.folder, pid)
+
+    async def counts(self) -> Counts:
+        """Of all queues together."""
+        counted = await (await self.app.connections()).transport.counts()
+        names = ("ready", "leased", "delayed", "dead")
+        return Counts(**{name: sum(getattr(queue, name) for queue in counted.values()) for name in names})
+
+    async def left(self) -> int:
+        """Messages that have no outcome; -1 while the store cannot be reached."""
+        try:
+            counts = await self.counts()
+        except TransportError:
+            return -1
+        return counts.ready + counts.leased + counts.delayed
+
+    async def drained(self, within: float) -> float:
+        """Seconds until no message is left."""
+
+        async def empty() -> bool:
+            return await self.left() == 0
+
+        return await eventually(empty, within, "drained")
+
+    async def ran(self, within: float, fits: Callable[[diary.Run], bool], count: int = 1) -> list[diary.Run]:
+        """The runs that fit, once there are so many."""
+        await eventually(lambda: sum(map(fits, self.runs())) >= count, within, "ran")
+        return [run for run in self.runs() if fits(run)]
+
+    async def sql(self, text: str, *args: object) -> Sequence[Row]:
+        database = (await self.app.connections()).store.database
+        session = database.session(Role.BROWSE)
+        try:
+            return await session.run(statement("test", text, *args))
+        finally:
+            await session.aclose()
+
+    async def snapshot(self) -> Snapshot:
+        """All that the store holds."""
+        jobs = await self.sql("SELECT CAST(id AS text), state, retries, crashes, result, worker, error FROM headrace_jobs")
+        waiting = await self.sql(
+            "SELECT CAST(message_id AS text), delivered_at IS NOT NULL, loan, retries, crashes FROM headrace_messages"
+        )
+        dead = await self.sql("SELECT CAST(id AS text), reason, crashes, error FROM headrace_dead")
+        attempts = await self.sql("SELECT CAST(job_id AS text), attempt, outcome, worker, error FROM headrace_attempts")
+        counts = await self.counts()
+        return Snapshot(
+            {row[0]: Stored(*row[1:]) for row in jobs},
+            {row[0]: Waiting(bool(row[1]), *row[2:]) for row in waiting},
+            {row[0]: Buried(*row[1:]) for row in dead},
+            [Attempted(*row) for row in attempts],
+            (counts.ready + counts.delayed, counts.leased, counts.dead),
+        )
+
+    async def aclose(self) -> None:
+        await self.app.aclose()
