@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections.abc import Iterator
 from typing import Protocol
 
 
@@ -57,28 +58,31 @@ class ManualClock:
                 event.set()
 
     async def sleep(self, seconds: float) -> None:
-        await self._until(asyncio.Event(), seconds)
-
-    async def wait(self, event: asyncio.Event, seconds: float) -> bool:
-        """Whether `event` was set before the clock had been moved by `seconds`."""
-        over = asyncio.Event()
-        if event.is_set() or seconds <= 0:
-            return event.is_set()
-        waits = [asyncio.ensure_future(event.wait()), asyncio.ensure_future(self._until(over, seconds))]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for waiting in waits:
-                waiting.cancel()
-        return event.is_set()
-
-    async def _until(self, over: asyncio.Event, seconds: float) -> None:
         if seconds <= 0:
             await asyncio.sleep(0)
             return
-        sleeper = (self._now + seconds, over)
+        with self._sleeper(seconds) as over:
+            await over.wait()
+
+    async def wait(self, event: asyncio.Event, seconds: float) -> bool:
+        """Whether `event` was set before the clock had been moved by `seconds`."""
+        if event.is_set() or seconds <= 0:
+            return event.is_set()
+        with self._sleeper(seconds) as over:
+            waits = [asyncio.ensure_future(event.wait()), asyncio.ensure_future(over.wait())]
+            try:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for waiting in waits:
+                    waiting.cancel()
+        return event.is_set()
+
+    @contextlib.contextmanager
+    def _sleeper(self, seconds: float) -> Iterator[asyncio.Event]:
+        """Set when the clock has been moved by `seconds` from now on."""
+        sleeper = (self._now + seconds, asyncio.Event())
         self._sleepers.append(sleeper)
         try:
-            await over.wait()
+            yield sleeper[1]
         finally:
             self._sleepers.remove(sleeper)

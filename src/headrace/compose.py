@@ -248,13 +248,25 @@ def load_worker(argument: str) -> Callable[[Seat], int]:
     return run
 
 
-def releaser(parts: Parts) -> Callable[[str, Sequence[Receipt], Evidence], Awaitable[Sequence[Lapsed]]]:
-    """Gives back what a dead worker held; for the supervisor."""
-    opened: list[SqlTransport] = []
+class Releaser:
+    """Gives back what a dead worker held; for the supervisor. Connects when first called."""
 
-    async def release(worker: str, started: Sequence[Receipt], evidence: Evidence) -> Sequence[Lapsed]:
-        if not opened:
-            opened.append(SqlTransport(open_store(parts.store, parts.clock), parts.clock, lease=parts.lease))
-        return await opened[0].release_worker(worker, started, evidence)
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._opened: tuple[Store, SqlTransport] | None = None
 
-    return release
+    async def __call__(self, worker: str, started: Sequence[Receipt], evidence: Evidence) -> Sequence[Lapsed]:
+        if self._opened is None:
+            store = open_store(self._parts.store, self._parts.clock)
+            self._opened = store, SqlTransport(store, self._parts.clock, lease=self._parts.lease)
+        return await self._opened[1].release_worker(worker, started, evidence)
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        if self._opened is not None:
+            (store, transport), self._opened = self._opened, None
+            await transport.aclose()
+            await store.database.aclose()
+
+
+releaser = Releaser

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
@@ -125,10 +125,8 @@ class Postgres:
         """Kill the postmaster and every backend with SIGKILL, as a power cut would."""
         postmaster = psutil.Process(self.pid)
         for process in [postmaster, *postmaster.children(recursive=True)]:
-            try:
+            with suppress(psutil.NoSuchProcess):
                 process.kill()
-            except psutil.NoSuchProcess:
-                continue
         self._wait()
 
     def pause(self) -> None:
@@ -151,7 +149,8 @@ class Postgres:
     def _signal_all(self, number: signal.Signals) -> None:
         postmaster = psutil.Process(self.pid)
         for process in [postmaster, *postmaster.children(recursive=True)]:
-            process.send_signal(number)
+            with suppress(psutil.NoSuchProcess):  # a backend whose client has just gone
+                process.send_signal(number)
 
     def _wait(self) -> None:
         if self._server is not None:

@@ -62,10 +62,12 @@ class Screen:
         return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m" if self._coloured and colour and text.strip() else text
 
     def table(self, heads: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[str] = ()) -> None:
-        """Aligned columns; a terminal's width cuts the last one."""
+        """Aligned columns, without the empty ones; a terminal's width cuts the last one."""
         if not rows:
             return
-        cells = [[clean(cell) for cell in row] for row in rows]
+        shown = [place for place in range(len(heads)) if any(row[place] for row in rows)]
+        heads = [heads[place] for place in shown]
+        cells = [[clean(row[place]) for place in shown] for row in rows]
         widths = [max(len(row[place]) for row in [heads, *cells]) for place in range(len(heads))]
         print(self.paint(self._aligned(heads, heads, widths, right), "grey"))
         for row in cells:

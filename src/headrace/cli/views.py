@@ -151,7 +151,7 @@ def worker_rows(workers: Iterable[WorkerSeen]) -> list[tuple[str, ...]]:
             seen.worker.queues,
             f"{seen.worker.busy}/{seen.worker.concurrency}",
             f"{seen.worker.done:,}",
-            spoken(max(0.0, seen.seen_at - seen.started_at)),
+            spoken(max(0.0, seen.seen_at - seen.started_at) + seen.age),
             worker_state(seen),
         )
         for seen in workers

@@ -102,6 +102,7 @@ class _Engine:
         self._closed = False
         self._ended: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
         self._heard: list[tuple[asyncio.AbstractEventLoop, Callable[[str], None]]] = []
+        self._changes = 0
 
     async def run(self, work: Work[T], durable: bool) -> T:
         if self._closed:
@@ -149,7 +150,7 @@ class _Engine:
                 self._drop()
                 _fail(pieces, StoreFault(f"{pieces[0].work.name} failed", why=str(error)))
             _deliver(pieces)
-            if self._heard and any(piece.work.writes for piece in pieces):
+            if self._heard and self._changed():
                 for loop, heard in self._heard:
                     with contextlib.suppress(RuntimeError):  # that loop is closed
                         loop.call_soon_threadsafe(heard, "")
@@ -158,6 +159,12 @@ class _Engine:
             loop, future = self._ended
             with contextlib.suppress(RuntimeError):  # that loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(future.set_result, None)
+
+    def _changed(self) -> bool:
+        """Whether any row was written since the last time: a claim that finds nothing is no news."""
+        before = self._changes
+        self._changes = 0 if self._connection is None else self._connection.total_changes
+        return self._changes != before
 
     def _waiting(self) -> list[_Piece] | None:
         """Everything in the line, at least one piece; None when it is time to end."""

@@ -12,7 +12,7 @@ from headrace import App, Context, Reject, Retry, Task
 from tests.support.chaos.diary import Diary
 
 QUICK = Retry(max=4, first="20ms", factor=1, jitter=0)
-ONCE = Retry(max=0)
+ENDURING = Retry(max=4, first="20ms", factor=1, jitter=0, max_crashes=1000)  # for those whom the monkey kills
 
 
 class Chaos:
@@ -22,8 +22,8 @@ class Chaos:
         self.app = App(store, lease=lease, retry=QUICK)
         self.diary = Diary(folder)
         task = self.app.task
-        self.work: Task[..., Any] = task(name="chaos.work")(self._work)
-        self.threaded: Task[..., Any] = task(name="chaos.threaded")(self._threaded)
+        self.work: Task[..., Any] = task(name="chaos.work", retry=ENDURING)(self._work)
+        self.threaded: Task[..., Any] = task(name="chaos.threaded", retry=ENDURING)(self._threaded)
         self.block: Task[..., Any] = task(name="chaos.block")(self._block)
         self.fail: Task[..., Any] = task(name="chaos.fail")(self._fail)
         self.reject: Task[..., Any] = task(name="chaos.reject")(self._reject)

@@ -6,12 +6,13 @@ Times are monotonic: on Linux they are the same in all processes.
 
 import os
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from headrace import Context
 from headrace.bus.envelope import Receipt
+
+ANSWERS = ("accepted", "unknown", "refused")
 
 
 class Diary:
@@ -75,44 +76,56 @@ class Sends:
         return max((at - self.attempted[id] for id, at in self.accepted.items()), default=0.0)
 
 
-def runs(folder: Path) -> list[Run]:
-    """Every start, with its end where there was one; in order of time."""
-    found: dict[tuple[int, str, Receipt], Run] = {}
-    for pid, words in _lines(folder):
-        if words[0] not in ("start", "end"):
-            continue
-        what, id, attempt, row, loan, at, *how = words
-        receipt = (int(row), int(loan))
-        if what == "start":
-            found[pid, id, receipt] = Run(id, int(attempt), receipt, pid, float(at))
-        else:
-            begun = found[pid, id, receipt]
-            found[pid, id, receipt] = Run(id, begun.attempt, receipt, pid, begun.began, float(at), how[0])
-    return sorted(found.values(), key=lambda run: run.began)
+class Reader:
+    """Reads what has been written since the last look."""
 
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._read: dict[Path, int] = {}
+        self._runs: dict[tuple[int, str, Receipt], Run] = {}
+        self._running: dict[int, dict[tuple[str, Receipt], Run]] = {}
+        self._sends: dict[str, dict[str, float]] = {kind: {} for kind in ("attempted", *ANSWERS)}
 
-def running(folder: Path, pid: int) -> list[Run]:
-    """What this process has started and not ended."""
-    return [run for run in runs(folder) if run.pid == pid and run.ended is None]
+    def runs(self) -> list[Run]:
+        """Every start, with its end where there was one; in order of time."""
+        self._look()
+        return sorted(self._runs.values(), key=lambda run: run.began)
 
+    def running(self, pid: int) -> list[Run]:
+        """What this process has started and not ended."""
+        self._look()
+        return list(self._running.get(pid, {}).values())
 
-def sends(folder: Path) -> Sends:
-    """What all producers have written; a later answer for the same id replaces the earlier ones."""
-    kept: dict[str, dict[str, float]] = {"attempted": {}, "accepted": {}, "unknown": {}, "refused": {}}
-    for _, words in _lines(folder):
-        if words[0] not in kept:
-            continue
-        what, id, at = words
-        if what == "attempted":
-            kept[what].setdefault(id, float(at))
-        else:
-            for other in ("accepted", "unknown", "refused"):
-                kept[other].pop(id, None)
-            kept[what][id] = float(at)
-    return Sends(**kept)
+    def sends(self) -> Sends:
+        """What all producers have written; a later answer for the same id replaces the earlier ones."""
+        self._look()
+        return Sends(**{kind: dict(ids) for kind, ids in self._sends.items()})
 
+    def _look(self) -> None:
+        for path in self._folder.glob("*.log"):
+            with path.open("rb") as file:
+                file.seek(self._read.get(path, 0))
+                whole, end, _ = file.read().rpartition(b"\n")
+            self._read[path] = self._read.get(path, 0) + len(whole) + len(end)
+            for line in whole.decode().splitlines():
+                self._take(int(path.stem), line.split(" "))
 
-def _lines(folder: Path) -> Iterator[tuple[int, list[str]]]:
-    for path in sorted(folder.glob("*.log")):
-        for line in path.read_text().splitlines():
-            yield int(path.stem), line.split(" ")
+    def _take(self, pid: int, words: list[str]) -> None:
+        match words:
+            case ["start", id, attempt, row, loan, at]:
+                receipt = (int(row), int(loan))
+                run = Run(id, int(attempt), receipt, pid, float(at))
+                self._runs[pid, id, receipt] = run
+                self._running.setdefault(pid, {})[id, receipt] = run
+            case ["end", id, _, row, loan, at, how]:
+                receipt = (int(row), int(loan))
+                begun = self._running[pid].pop((id, receipt))
+                self._runs[pid, id, receipt] = replace(begun, ended=float(at), how=how)
+            case ["attempted", id, at]:
+                self._sends["attempted"].setdefault(id, float(at))
+            case [answer, id, at]:
+                for other in ANSWERS:
+                    self._sends[other].pop(id, None)
+                self._sends[answer][id] = float(at)
+            case _:
+                raise ValueError(words)

@@ -12,7 +12,7 @@ from headrace.errors import OutcomeUnknown, TransportError
 from headrace.supervisor.orders import Seat
 from headrace.worker.status import Bye, Hello, encode
 from tests.support.chaos.app import Chaos
-from tests.support.chaos.diary import sends
+from tests.support.chaos.diary import Reader
 from tests.support.chaos.plan import Plan
 
 Run = Callable[[Seat], int]
@@ -38,7 +38,7 @@ def load_producer(argument: str) -> Run:
     def run(seat: Seat) -> int:
         os.write(seat.status_fd, encode(Hello(seat.worker, os.getpid())))
         failpoints.arm(plan.armed())
-        answered = sends(Path(plan.folder)).accepted
+        answered = Reader(Path(plan.folder)).sends().accepted
         asyncio.run(_send(plan.chaos(), [id for id in plan.ids if id not in answered]))
         os.write(seat.status_fd, encode(Bye("all are sent")))
         return 0

@@ -10,7 +10,7 @@ import msgspec
 
 from headrace.bus.envelope import Receipt
 from headrace.bus.transport import Evidence, Lapsed
-from headrace.compose import releaser
+from headrace.compose import Releaser
 from headrace.supervisor import events
 from headrace.supervisor.settings import Backoff, ConsumerSettings, Loading
 from tests.support.chaos.plan import Plan
@@ -29,10 +29,10 @@ class Fleet(Watched):
         super().__init__(consumers, loading)
         self.world = world
         self.released: list[tuple[float, Lapsed]] = []
-        self._give_back = releaser(world.app.parts)
+        self.give_back = Releaser(world.app.parts)
 
     async def _release(self, worker: str, running: Sequence[Receipt], evidence: Evidence) -> Sequence[Lapsed]:
-        lapsed = await self._give_back(worker, running, evidence)
+        lapsed = await self.give_back(worker, running, evidence)
         self.released += [(self.clock.monotonic(), one) for one in lapsed]
         return lapsed
 
@@ -92,4 +92,5 @@ async def a_fleet(
             fleet.supervisor.stop()
             fleet.supervisor.stop()
         await running
+        await fleet.give_back.aclose()
     assert fleet.all(events.SupervisorFailed) == []

@@ -36,6 +36,7 @@ class World:
         self.chaos = Chaos(store, folder, lease)
         self.app = self.chaos.app
         self.clock = SystemClock()
+        self._reader = diary.Reader(folder)
         self._ids = Ids(self.clock.now, chance.bits)
 
     @property
@@ -103,15 +104,15 @@ class World:
 
     def runs(self) -> list[diary.Run]:
         """Every start of a handler."""
-        return diary.runs(self.folder)
+        return self._reader.runs()
 
     def sends(self) -> diary.Sends:
         """Every send."""
-        return diary.sends(self.folder)
+        return self._reader.sends()
 
     def running(self, pid: int) -> list[diary.Run]:
         """What a process has started and not ended."""
-        return diary.running(self.folder, pid)
+        return self._reader.running(pid)
 
     async def counts(self) -> Counts:
         """Of all queues together."""
