@@ -1,7 +1,9 @@
 """The application: tasks, handlers, middleware, listeners, and the store they share."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
 from headrace import config
@@ -19,7 +21,7 @@ from headrace.bus.retry import Policies, Retry, as_policies
 from headrace.clock import Clock, SystemClock
 from headrace.errors import BadOption, DuplicateJob
 from headrace.job import Job
-from headrace.parts import Lifespan, Parts
+from headrace.parts import Parts
 from headrace.task import Task
 
 if TYPE_CHECKING:
@@ -69,7 +71,7 @@ class App:
         self,
         store: str | None = None,
         *,
-        lifespan: Lifespan | None = None,
+        lifespan: "Callable[[App], AbstractAsyncContextManager[Any]] | None" = None,
         queue: str = "default",
         track: bool = True,
         retry: Policies | None = None,
@@ -85,7 +87,8 @@ class App:
         )  # fmt: skip
         self.parts = Parts(
             store=config.store(store), clock=clock or SystemClock(), registry=self.registry, events=Events(),
-            around_dispatch=[], around_handler=[], payload_limit=payload_limit, lease=seconds(lease, "lease"), lifespan=lifespan,
+            around_dispatch=[], around_handler=[], payload_limit=payload_limit,
+            lease=seconds(lease, "lease"), lifespan=None if lifespan is None else partial(lifespan, self),
         )  # fmt: skip
         self.dispatcher: Dispatcher = self.parts.dispatcher()
         self._pool: Pool | None = None

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
@@ -171,7 +171,7 @@ async def _ensure(store: Store, clock: Clock, say: Callable[[str], None]) -> Non
 
 
 def _lifespan(parts: Parts) -> AbstractAsyncContextManager[Any]:
-    return nullcontext() if parts.lifespan is None else parts.lifespan(parts)
+    return nullcontext() if parts.lifespan is None else parts.lifespan()
 
 
 def _rss() -> Callable[[], int]:

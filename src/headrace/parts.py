@@ -16,7 +16,7 @@ from headrace.clock import Clock
 
 LEASE = 30.0  # seconds after which a loan that nobody renews is over
 
-Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
+Lifespan = Callable[[], AbstractAsyncContextManager[Any]]
 
 
 class Parts(msgspec.Struct):

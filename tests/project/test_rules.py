@@ -18,6 +18,7 @@ MAY_CATCH_ALL = {
     "supervisor/loop.py": 1,  # the outermost loop: a bug is told, and supervision goes on
     "worker/execute.py": 3,  # your handlers
     "compose.py": 1,  # your module, while it is imported
+    "bus/events.py": 1,  # your listeners
     "bus/fingerprint.py": 1,  # your exception's __str__
 }
 LONG = {"errors.py": 600}  # one page of text for each code

@@ -119,8 +119,8 @@ class Bench:
         now = "(now() AT TIME ZONE 'UTC')" if postgres else "$now"
         names = ["body", "headers", "queue_name", *columns]
         places = ", ".join(f"${place}" for place in range(1, len(names) + 1))
-        text = f"INSERT INTO headrace_messages ({', '.join(names)}, created_at, available_at) VALUES ({places}, {now}, {now})"
-        await self.run(text, body, headers, queue, *columns.values())
+        into = f"headrace_messages ({', '.join(names)}, created_at, available_at)"
+        await self.run(f"INSERT INTO {into} VALUES ({places}, {now}, {now})", body, headers, queue, *columns.values())
 
     async def aclose(self) -> None:
         for transport, database in self._transports:

@@ -115,7 +115,9 @@ class Log:
     def add(self, line: str) -> None:
         """Append one line."""
         line = line.replace("\x00", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
-        line = line if len(line) <= self._half // 2 else f"{line[: self._half // 4]} … {line[-self._half // 4 :]}"
+        if len(line.encode()) >= self._half:
+            side = max(1, (self._half - 8) // 8)  # characters of at most four bytes
+            line = f"{line[:side]} … {line[-side:]}"
         with self._lock:
             size = len(line.encode()) + 1
             if not self._tail and self._head_size + size <= self._half:

@@ -1,5 +1,6 @@
 """Facts in the past tense. Listeners hear them; nobody can answer them."""
 
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -83,6 +84,8 @@ Event = (
 )
 Listener = Callable[[Any], object]
 
+_log = logging.getLogger("headrace")
+
 
 class Events:
     """Who listens to what, for all queues or for one."""
@@ -99,7 +102,10 @@ class Events:
         return kind in self._listeners
 
     def tell(self, event: Event) -> None:
-        """Call each listener; one that raises is the caller's to handle."""
+        """Call each listener. They cannot answer, not even by raising: that is logged."""
         for queue, listener in self._listeners.get(type(event), ()):
             if queue is None or queue == event.queue:
-                listener(event)
+                try:
+                    listener(event)
+                except Exception:  # noqa: BLE001  # your listener
+                    _log.exception("a listener of %s raised", type(event).__name__)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import sys
 import sysconfig
 from pathlib import Path
@@ -105,7 +106,8 @@ class _Shown:
             f"  queue {news.waiting:,}  on loan {news.running:,}  workers {news.workers}{eta}"
         )
         if self._live:
-            print(f"\r\x1b[2K{text}", end="", file=sys.stderr, flush=True)
+            width = shutil.get_terminal_size().columns - 1
+            print(f"\r\x1b[2K{text[:width]}", end="", file=sys.stderr, flush=True)
         elif int(share * 10) > self._tenths:
             self._screen.talk(text)
         self._tenths = max(self._tenths, int(share * 10))

@@ -25,7 +25,7 @@ def enqueue(  # noqa: PLR0913  # each is an option
     type_: Annotated[str, Parameter(name="type")],
     /,
     *arguments: Annotated[str, Parameter(show=True)],
-    file: str | None = None,
+    file: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     delay: str | None = None,
     at: str | None = None,
     queue: str | None = None,

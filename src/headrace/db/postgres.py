@@ -109,26 +109,11 @@ class PostgresSession:
                             f"{work.name}: the server asked {TRIES} times to try again", why=str(error)
                         ) from error
                     await self._clock.sleep(chance.roll() * 0.01 * 2**attempt)
-                except (asyncio.CancelledError, *_LOST) as error:
+                except asyncio.CancelledError:
                     self._drop()
-                    if isinstance(error, asyncio.CancelledError):
-                        raise
-                    if isinstance(error, ValueError):  # asyncpg could not encode an argument: nothing was sent
-                        raise StoreFault(f"{work.name}: a value does not fit", why=_text(error)) from error
-                    raise OutcomeUnknown(
-                        f"{work.name}: the connection to {self._shown} broke", why=_text(error)
-                    ) from error
-                except asyncpg.UniqueViolationError as error:
-                    raise Conflict(str(error)) from error
-                except asyncpg.UndefinedTableError as error:
-                    raise SchemaMissing(f"{error.args[0]} in {self._shown}", hint="run: headrace db upgrade") from error
-                except asyncpg.ReadOnlySQLTransactionError as error:
-                    self._drop()
-                    raise StoreReadOnly(
-                        f"{self._shown} is read-only", why=str(error), hint="connect to the primary"
-                    ) from error
-                except asyncpg.PostgresError as error:
-                    raise StoreFault(f"{work.name} failed on {self._shown}", why=_text(error)) from error
+                    raise
+                except (*_LOST, asyncpg.PostgresError) as error:
+                    raise self._translated(error, work.name) from error
             raise AssertionError("unreachable")
 
     async def listen(self, channel: str, heard: Callable[[str], None]) -> None:
@@ -191,6 +176,25 @@ class PostgresSession:
     async def _listen_on(self, connection: "asyncpg.Connection[asyncpg.Record]", channel: str) -> None:
         heard = self._heard[channel]
         await connection.add_listener(channel, lambda _connection, _pid, _channel, payload: heard(str(payload)))
+
+    def _translated(self, error: Exception, name: str) -> Exception:
+        """What the caller should know; the connection is given up where it cannot be trusted any more."""
+        match error:
+            case asyncpg.UniqueViolationError():
+                return Conflict(str(error))
+            case asyncpg.UndefinedTableError():
+                return SchemaMissing(f"{error.args[0]} in {self._shown}", hint="run: headrace db upgrade")
+            case asyncpg.InterfaceError() if isinstance(error, ValueError):
+                return StoreFault(
+                    f"{name}: a value does not fit", why=_text(error)
+                )  # asyncpg's own check: nothing was sent
+        if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+            self._drop()
+            return StoreReadOnly(f"{self._shown} is read-only", why=str(error), hint="connect to the primary")
+        if isinstance(error, _LOST):
+            self._drop()
+            return OutcomeUnknown(f"{name}: the connection to {self._shown} broke", why=_text(error))
+        return StoreFault(f"{name} failed on {self._shown}", why=_text(error))
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None

@@ -79,7 +79,8 @@ class Console:
             )
         else:
             painted = f"\x1b[{_COLOURS.get(word, '31')}m{word:<8}\x1b[0m" if self._told == "colour" else f"{word:<8}"
-            line = f"{_time(self._now())}  {_last(delivery.type):{self._width}}  {shortened(delivery.id)}  {painted}  {text}".rstrip()
+            name = f"{_last(delivery.type):{self._width}}"
+            line = f"{_time(self._now())}  {name}  {shortened(delivery.id)}  {painted}  {text}".rstrip()
         try:
             self._out.write(line + "\n")
             self._out.flush()

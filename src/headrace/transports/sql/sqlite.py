@@ -36,10 +36,11 @@ _RANGE = """SELECT * FROM (SELECT id FROM headrace_messages WHERE queue_name = $
   AND available_at <= $now ORDER BY available_at, id LIMIT $2)"""
 _READY = " UNION ALL ".join(_RANGE.format(priority) for priority in reversed(PRIORITIES))
 
+# As blobs: text that is not UTF-8 would make the whole claim fail.
 CLAIM = f"""
 UPDATE headrace_messages SET delivered_at = $now, lease_until = $now + $3, worker = $4, loan = loan + 1
  WHERE id IN (SELECT id FROM ({_READY}) LIMIT $2)
-RETURNING id, loan, COALESCE(message_id, 'row-' || id), type, queue_name, CAST(body AS TEXT), headers, priority, retries, crashes,
+RETURNING id, loan, COALESCE(message_id, 'row-' || id), type, queue_name, CAST(body AS BLOB), CAST(headers AS BLOB), priority, retries, crashes,
   tracked, COALESCE(expires_at <= $now, 0), $now - parked_at, $now - available_at, available_at"""
 
 _FIRST = """SELECT * FROM (SELECT available_at AS due FROM headrace_messages WHERE queue_name = $1 AND priority = {} AND delivered_at IS NULL

@@ -120,9 +120,7 @@ class SqlTransport:
                 return await session.run(self._sql.send(made, new=True))
         return await session.run(self._sql.send(made, new=False))
 
-    async def _answers(
-        self, envelopes: Sequence[Envelope], stored: set[str], tries: int
-    ) -> Sequence[Sent | Duplicate]:
+    async def _answers(self, envelopes: Sequence[Envelope], stored: set[str], tries: int) -> Sequence[Sent | Duplicate]:
         """Who was stored, and who holds the key of the others."""
         keys = [e.unique for e in envelopes if e.unique is not None and e.id not in stored]
         holders = await self._session(Role.SETTLE).run(self._sql.holders(keys)) if keys else ()
