@@ -171,11 +171,11 @@ class Arena:
         """End its processes, drop its database."""
         for host in reversed(self._hosts):
             host.stop()
-        shutil.rmtree(self._shared)
+        shutil.rmtree(self._shared, ignore_errors=True)
         if self.contender.store == "postgresql":
             self.server.drop(self.address)
         else:
-            shutil.rmtree(self._folder)
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _host(self, role: str, options: dict[str, Any], environment: dict[str, str] | None = None) -> Host:
         host = Host(self.name, role, self.address, {**options, "ledger": self.ledger}, environment)

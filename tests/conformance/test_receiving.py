@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 
@@ -155,13 +156,16 @@ async def test_expired_message_is_delivered_and_says_so(bench: Bench, passed: fl
 # ── waiting ──────────────────────────────────────────────────────────────────────────────────
 
 
-def receiving(transport: SqlTransport, wait: float = 60.0, *queues: str) -> "asyncio.Task[object]":
-    return asyncio.get_running_loop().create_task(transport.receive(queues or ("default",), 10, wait))  # type: ignore[arg-type]
+def receiving(transport: SqlTransport, wait: float = 60.0, *queues: str) -> "asyncio.Task[Sequence[Delivery]]":
+    return asyncio.get_running_loop().create_task(_receive(transport, queues or ("default",), wait))
 
 
-async def one_of(receiver: "asyncio.Task[object]") -> Delivery:
-    [delivery] = await soon(receiver)  # type: ignore[misc]
-    assert isinstance(delivery, Delivery)
+async def _receive(transport: SqlTransport, queues: Sequence[str], wait: float) -> Sequence[Delivery]:
+    return await transport.receive(queues, 10, wait)
+
+
+async def one_of(receiver: "asyncio.Task[Sequence[Delivery]]") -> Delivery:
+    [delivery] = await soon(receiver)
     return delivery
 
 

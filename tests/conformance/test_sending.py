@@ -8,8 +8,8 @@ from headrace import failpoints
 from headrace.bus.envelope import Duplicate, Sent
 from headrace.bus.retry import ACK, Bury, Nack, Reason, Return, Verdict
 from headrace.errors import TransportError
-from tests.support.stores import Bench, soon, take
 from tests.support.bus import settled
+from tests.support.stores import Bench, soon, take
 
 BODIES = {
     "empty object": b"{}",

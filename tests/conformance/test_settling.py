@@ -122,13 +122,13 @@ async def test_nack_gives_back_later_and_counts_a_retry(bench: Bench) -> None:
 
 async def test_each_attempt_has_its_own_row(bench: Bench) -> None:
     transport = bench.transport()
-    await bench.send()
+    sent = await bench.send()
     for number in range(3):
         delivery = await bench.one(transport)
         await transport.settle([settled(delivery, Nack(0), Outcome(None, f"error {number}", "f", 0.1))])
         await bench.pass_time(1)
 
-    attempts = await bench.ledger.attempts(delivery.id)
+    attempts = await bench.ledger.attempts(sent)
 
     assert [(attempt.attempt, attempt.error) for attempt in attempts] == [
         (1, "error 0"),
@@ -157,7 +157,8 @@ async def test_bury_moves_the_message_to_the_dead_letters(
 
     assert await bench.size("headrace_messages") == 0
     [letter] = await bench.run(
-        "SELECT CAST(id AS text), type, queue, priority, body, headers, reason, error, fingerprint, retries, crashes FROM headrace_dead"
+        """SELECT CAST(id AS text), type, queue, priority, body, headers, reason, error, fingerprint, retries, crashes
+             FROM headrace_dead"""
     )
     assert tuple(letter) == (
         delivery.id, "shop.greet", "default", 7, body.decode(), '{"a":"b"}', reason, "ValueError: x", "f00d", 0, 0,

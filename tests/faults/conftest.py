@@ -10,7 +10,7 @@ import pytest
 from headrace import failpoints
 from tests.support.chaos.checker import Facts, Verdict, check
 from tests.support.chaos.records import Death
-from tests.support.chaos.world import World
+from tests.support.chaos.world import LEASE, World
 from tests.support.postgres import Postgres, fresh_database
 from tests.support.supervising import ROOT
 
@@ -60,9 +60,15 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-async def world(store: str, tmp_path: Path) -> AsyncIterator[World]:
+def lease() -> float:
+    """Seconds; a test may ask for another one."""
+    return LEASE
+
+
+@pytest.fixture
+async def world(store: str, tmp_path: Path, lease: float) -> AsyncIterator[World]:
     """A store under test."""
-    world = World(store, tmp_path)
+    world = World(store, tmp_path, lease)
     yield world
     await world.aclose()
 
@@ -93,9 +99,12 @@ def judge(world: World, record: Record) -> Judge:
     """Asks the checker about everything that has happened in this world; it must find nothing."""
 
     async def verdict(
-        deaths: Sequence[Death] = (), store_crashes: Sequence[float] = (), **figures: object
+        deaths: Sequence[Death] = (),
+        store_crashes: Sequence[float] = (),
+        most_attempts: int = 8,
+        **figures: object,
     ) -> Verdict:
-        facts = Facts(world.sends(), world.runs(), deaths, await world.snapshot(), store_crashes)
+        facts = Facts(world.sends(), world.runs(), deaths, await world.snapshot(), store_crashes, most_attempts)
         found = check(facts)
         record(**found.figures(), **figures)
         assert found.problems == [], "\n".join([os.linesep, *found.problems[:20]])

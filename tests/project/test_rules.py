@@ -16,7 +16,7 @@ GENERATORS = sorted(path.stem for path in (ROOT / "scripts").glob("generate_*.py
 BROAD = {"Exception", "BaseException"}
 MAY_CATCH_ALL = {
     "supervisor/loop.py": 1,  # the outermost loop: a bug is told, and supervision goes on
-    "worker/execute.py": 3,  # your handlers
+    "worker/execute.py": 5,  # your handlers
     "compose.py": 1,  # your module, while it is imported
     "bus/events.py": 1,  # your listeners
     "bus/fingerprint.py": 1,  # your exception's __str__

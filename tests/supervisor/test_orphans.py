@@ -38,7 +38,7 @@ def supervised(consumer: str, workers: int, grace: float) -> Iterator[tuple[subp
 
 def folder_of(pid: int) -> Path:
     """The folder of the flight recorders of a worker's fleet."""
-    maps = [mapped.path for mapped in psutil.Process(pid).memory_maps() if "/headrace-" in mapped.path]
+    maps = [mapped.path for mapped in psutil.Process(pid).memory_maps() if "headrace-recorders-" in mapped.path]
     return Path(maps[0]).parent
 
 

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from headrace.worker.limits import (
+    CLAIM_LIMIT,
+    HELD_LIMIT,
     HORIZON,
-    PREFETCH_LIMIT,
-    UNSETTLED_LIMIT,
     Limits,
     Tally,
     allowance,
@@ -39,7 +39,12 @@ NONE = Limits()
     ],
 )
 def test_limit_is_reached(limits: Limits, tally: Tally, why: str | None) -> None:
-    assert reached(limits, tally) == why
+    assert reached(limits, tally, held=0) == why
+
+
+@pytest.mark.parametrize(("received", "held", "ends"), [(5, 1, False), (6, 1, True), (6, 2, False), (5, 0, True)])
+def test_limit_is_reached_when_that_many_are_settled(received: int, held: int, ends: bool) -> None:
+    assert (reached(Limits(messages=5), Tally(received=received), held) is not None) is ends
 
 
 @pytest.mark.parametrize(
@@ -51,10 +56,10 @@ def test_limit_is_reached(limits: Limits, tally: Tally, why: str | None) -> None
         (1, 0.101, None, 1),
         (1, 0.1, None, 2),
         (4, 0.01, None, 44),
-        (10, 0.001, None, PREFETCH_LIMIT),
-        (4, 0.0, None, PREFETCH_LIMIT),
-        (800, 0.0, None, 800),
-        (800, 10.0, None, 800),
+        (10, 0.001, None, HELD_LIMIT),
+        (4, 0.0, None, HELD_LIMIT),
+        (1800, 0.0, None, 1800),
+        (1800, 10.0, None, 1800),
         (4, 0.0, 0, 4),
         (4, 9.9, 3, 7),
         (4, None, 10_000, 10_004),
@@ -67,28 +72,28 @@ def test_worker_lends_itself_what_it_can_start_soon(
 
 
 @pytest.mark.parametrize(
-    ("limits", "received", "wanted", "held", "unsettled", "room"),
+    ("limits", "received", "wanted", "held", "lanes", "room"),
     [
-        (NONE, 0, 4, 0, 0, 4),
-        (NONE, 0, 4, 3, 0, 1),
-        (NONE, 0, 4, 4, 0, 0),
-        (NONE, 0, 4, 5, 0, 0),
-        (NONE, 0, 100, 76, 0, 0),  # less than a quarter is free: not worth a claim
-        (NONE, 0, 100, 75, 0, 25),
-        (NONE, 0, 7, 6, 0, 1),
-        (NONE, 0, 8, 7, 0, 0),
-        (NONE, 0, 8, 6, 0, 2),
-        (Limits(messages=10), 9, 100, 0, 0, 1),  # nothing is held: any room is worth it
-        (Limits(messages=10), 10, 100, 0, 0, 0),
-        (Limits(messages=10), 11, 100, 0, 0, 0),
-        (Limits(messages=10), 0, 4, 0, 0, 4),
-        (NONE, 0, 4, 0, UNSETTLED_LIMIT - 1, 4),
-        (NONE, 0, 4, 0, UNSETTLED_LIMIT, 0),
-        (NONE, 0, 800, 0, 0, PREFETCH_LIMIT),
+        (NONE, 0, 4, 0, 4, 4),
+        (NONE, 0, 4, 3, 4, 1),
+        (NONE, 0, 4, 4, 4, 0),
+        (NONE, 0, 4, 5, 4, 0),
+        (NONE, 0, 99, 67, 1, 0),  # less than a third is free: not worth a claim
+        (NONE, 0, 99, 66, 1, 33),
+        (NONE, 0, 99, 67, 67, 0),
+        (NONE, 0, 99, 67, 68, 32),  # but a lane is idle
+        (NONE, 0, 8, 7, 8, 1),
+        (Limits(messages=10), 9, 100, 0, 1, 1),
+        (Limits(messages=10), 10, 100, 0, 1, 0),
+        (Limits(messages=10), 11, 100, 0, 1, 0),
+        (Limits(messages=10), 0, 4, 0, 4, 4),
+        (NONE, 0, 3000, 2500, 1, CLAIM_LIMIT),  # a full claim is always worth it
+        (NONE, 0, 3000, 2501, 1, 0),
+        (NONE, 0, 800, 0, 1, CLAIM_LIMIT),
     ],
 )
-def test_allowance(limits: Limits, received: int, wanted: int, held: int, unsettled: int, room: int) -> None:
-    assert allowance(limits, Tally(received=received), wanted, held, unsettled) == room
+def test_allowance(limits: Limits, received: int, wanted: int, held: int, lanes: int, room: int) -> None:
+    assert allowance(limits, Tally(received=received), wanted, held, lanes) == room
 
 
 @given(some.integers(1, 1000), some.floats(0, 1e6) | some.none(), some.integers(0, 2000), some.integers(0, 5000))
@@ -97,11 +102,11 @@ def test_worker_never_asks_for_more_than_it_has_room_for(
 ) -> None:
     wanted = appetite(concurrency, mean_run, None)
 
-    room = allowance(Limits(messages=messages), Tally(), wanted, held, 0)
+    room = allowance(Limits(messages=messages), Tally(), wanted, held, concurrency)
 
     assert wanted >= concurrency
-    assert 0 <= room <= max(0, min(wanted - held, messages, PREFETCH_LIMIT))
-    assert room or held or not messages  # an idle worker asks for something
+    assert 0 <= room <= max(0, min(wanted - held, messages, CLAIM_LIMIT))
+    assert room or held >= concurrency or not messages  # an idle lane asks for something
 
 
 @pytest.mark.parametrize(

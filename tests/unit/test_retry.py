@@ -160,6 +160,13 @@ def test_anything_else_is_not_a_policy(value: Mapping[type[Exception], Retry]) -
         as_policies(value)
 
 
+def test_defaults_are_those_of_symfony() -> None:
+    assert Retry() == Retry(max=3, first=1.0, factor=2.0, cap=0.0, jitter=0.1, max_crashes=3)
+    assert Retry() == DEFAULT
+    assert (Return(), PARK_WINDOW, PARK_LONGEST) == (Return(0.0, park=False), 24 * 3600.0, 300.0)
+    assert decide(UnknownType("?"), 0, STEADY, 0.5) == Return(1.0, park=True)
+
+
 # ── how long ─────────────────────────────────────────────────────────────────────────────────
 
 
@@ -171,6 +178,7 @@ def test_anything_else_is_not_a_policy(value: Mapping[type[Exception], Retry]) -
         (Retry(jitter=0), 9, 0.5, 512.0),
         (Retry(jitter=0, first="250ms", factor=1), 7, 0.5, 0.25),
         (Retry(first=0), 5, 0.5, 0.0),
+        (Retry(first=0), 5_000, 0.5, 0.0),
         (Retry(jitter=0.1), 0, 0.0, 0.9),
         (Retry(jitter=0.1), 0, 0.5, 1.0),
         (Retry(jitter=0.1), 0, math.nextafter(1, 0), 1.1),

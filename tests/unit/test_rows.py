@@ -1,5 +1,6 @@
 """Settlements sorted by what becomes of the message."""
 
+import msgspec
 import pytest
 
 from headrace.bus.envelope import Outcome, Report
@@ -122,7 +123,19 @@ def test_envelope_becomes_a_row_in_the_order_of_the_statement() -> None:
         tracked=False,
     )
 
-    assert sent_row(envelope) == (ID, "shop.greet", '"x"', '{"a":"\x7f"}', "q", 9, 1.5, 7.0, 8.0, "k", False)
+    assert msgspec.structs.astuple(sent_row(envelope)) == (
+        ID,
+        "shop.greet",
+        '"x"',
+        '{"a":"\x7f"}',
+        "q",
+        9,
+        1.5,
+        7.0,
+        8.0,
+        "k",
+        False,
+    )
 
 
 def test_report_is_cleaned_and_short() -> None:

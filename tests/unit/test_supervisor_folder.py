@@ -15,8 +15,8 @@ def test_folder_goes_at_the_end_with_what_is_in_it(tmp_path: Path) -> None:
 
 def test_what_the_dead_have_left_is_swept_away_and_the_living_are_left_alone(tmp_path: Path) -> None:
     with recorders(tmp_path) as living:
-        (tmp_path / "headrace-dead").mkdir()
-        (tmp_path / "headrace-dead" / "recorder").touch()
+        (tmp_path / ".headrace-recorders-dead").mkdir()
+        (tmp_path / ".headrace-recorders-dead" / "recorder").touch()
         (tmp_path / "other").mkdir()
         with recorders(tmp_path) as second:
             assert set(tmp_path.iterdir()) == {living, second, tmp_path / "other"}

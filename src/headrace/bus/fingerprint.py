@@ -16,6 +16,7 @@ MESSAGE_LIMIT = 8 * 1024  # characters of one exception's message in it
 CAUSE_LIMIT = 200
 FRAMES = 60  # shown of one exception: half from the outermost, half from the innermost
 NOTE = 50  # characters for the note about what was left out
+_OURS = ("headrace.bus.", "headrace.worker.")
 LINKS = 8  # exceptions shown of a chain, or of a group
 
 _OWN = __file__.rpartition("bus")[0]  # the package headrace
@@ -114,8 +115,12 @@ def _shown(frames: list[traceback.FrameSummary]) -> Iterator[str]:
 
 
 def _frames(error: BaseException) -> traceback.StackSummary:
-    found: TracebackType | None = BaseException.__dict__["__traceback__"].__get__(error)
-    return traceback.extract_tb(found)
+    """Its calls, without ours on the way to the handler."""
+    whole: TracebackType | None = BaseException.__dict__["__traceback__"].__get__(error)
+    found = whole
+    while found is not None and str(found.tb_frame.f_globals.get("__name__", "")).startswith(_OURS):
+        found = found.tb_next
+    return traceback.extract_tb(found or whole)
 
 
 def _place(error: BaseException) -> tuple[str, int]:

@@ -48,8 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(tokens: list[str]) -> int:
-    first = next((token for token in tokens if token in _NAMES), None)
-    if tokens in ([], ["help"]) or tokens[0] in ("-h", "--help"):
+    if tokens[:1] == ["help"]:
+        tokens = [*tokens[1:], "--help"]
+    if not tokens or tokens[0] in ("-h", "--help"):
         print(page())
         return 0
     if tokens[0] in ("-V", "--version"):
@@ -57,9 +58,9 @@ def _main(tokens: list[str]) -> int:
 
         print(__version__)
         return 0
-    if first is None:
+    place = next((place for place, token in enumerate(tokens) if token in _NAMES), -1)
+    if place < 0 or (place > 0 and not tokens[0].startswith("-")):
         return _unknown(tokens)
-    place = tokens.index(first)
     from headrace.cli.parser import run
 
     return run([*tokens[place:], *tokens[:place]])  # options before the command mean the same after it
@@ -82,8 +83,9 @@ def _unknown(tokens: list[str]) -> int:
     word = next((token for token in tokens if not token.startswith("-")), tokens[0])
     close = difflib.get_close_matches(word, _NAMES, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(_NAMES)}"
-    print(f"no command {word!r}; {hint}", file=sys.stderr)
-    return 2
+    from headrace.cli.parser import misused
+
+    return misused(f"no command {word!r}", hint, as_json="--json" in tokens)
 
 
 _NAMES = tuple(command.name for command in COMMANDS)

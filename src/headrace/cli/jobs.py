@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -12,12 +13,12 @@ from headrace.cli.asked import NOTHING, Asked, Flag, Id, duration
 from headrace.cli.screen import Screen, counted
 from headrace.connections import Connections
 from headrace.errors import BadOption, JobFailed
+from headrace.ledger.bulk import done_to, fitting
 from headrace.ledger.job import TERMINAL, Input, State, sources
 from headrace.ledger.query import JobQuery, parse
 from headrace.ledger.records import Attempt, JobRecord
 from headrace.ledger.store import Ledger
 
-PAGE = 500  # jobs read, retried or deleted at once
 LOOK = 0.5  # seconds between looks at a log that is followed
 
 app = App(
@@ -146,11 +147,7 @@ def retry(*ids: str, where: Where = None, dry_run: Flag = False, asked: Asked = 
     dry_run
         Only say what would be done.
     """
-
-    async def act(ledger: Ledger, jobs: Sequence[str]) -> int:
-        return sum([await ledger.retry(jobs[start : start + PAGE]) for start in range(0, len(jobs), PAGE)])
-
-    _act("retry", ids, where, sources(Input.RETRY), act, dry_run=dry_run, asked=asked)
+    _act("retry", ids, where, sources(Input.RETRY), Ledger.retry, dry_run=dry_run, asked=asked)
 
 
 @app.command
@@ -166,11 +163,7 @@ def cancel(*ids: str, where: Where = None, dry_run: Flag = False, asked: Asked =
     dry_run
         Only say what would be done.
     """
-
-    async def act(ledger: Ledger, jobs: Sequence[str]) -> int:
-        return sum([await ledger.cancel(job) is State.CANCELLED for job in jobs])
-
-    _act("cancel", ids, where, sources(Input.CANCEL) - TERMINAL, act, dry_run=dry_run, asked=asked)
+    _act("cancel", ids, where, sources(Input.CANCEL) - TERMINAL, _cancel, dry_run=dry_run, asked=asked)
 
 
 @app.command
@@ -186,11 +179,7 @@ def delete(*ids: str, where: Where = None, dry_run: Flag = False, asked: Asked =
     dry_run
         Only say what would be done.
     """
-
-    async def act(ledger: Ledger, jobs: Sequence[str]) -> int:
-        return sum([await ledger.delete(jobs[start : start + PAGE]) for start in range(0, len(jobs), PAGE)])
-
-    _act("delete", ids, where, frozenset(State) - {State.PROCESSING}, act, dry_run=dry_run, asked=asked)
+    _act("delete", ids, where, frozenset(State) - {State.PROCESSING}, Ledger.delete, dry_run=dry_run, asked=asked)
 
 
 # ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -217,14 +206,16 @@ def _act(  # noqa: PLR0913  # two of them come from every command
         if query is None:
             chosen = [await ledger.names.whole(text) for text in ids]
         else:
-            chosen = await _fitting(ledger, query, states)
+            chosen = await fitting(ledger, query, states)
         if not chosen:
             return 0
         document = {"count": len(chosen), "ids": chosen}
         one = len(ids) == 1 and verb != "delete" and not dry_run  # named, and can be undone
         if not one and not screen.confirm(f"{verb} {counted(len(chosen), 'job')}", dry_run=dry_run, document=document):
             return None
-        return await act(ledger, chosen)
+        if query is None:
+            return await act(ledger, chosen)  # all of them, or an error about one
+        return await done_to(chosen, partial(act, ledger))
 
     count = reach.with_store(asked, run)
     if count is None:
@@ -235,14 +226,8 @@ def _act(  # noqa: PLR0913  # two of them come from every command
         screen.talk(f"{_PAST[verb]} {counted(count, 'job')}" if count else f"no job to {verb}")
 
 
-async def _fitting(ledger: Ledger, query: JobQuery, states: frozenset[State]) -> list[str]:
-    """Ids of all jobs that fit and are in one of these states."""
-    found: list[str] = []
-    before = None
-    while jobs := await ledger.jobs(query, PAGE, before):
-        found += [job.id for job in jobs if job.state in states]
-        before = jobs[-1].id
-    return found
+async def _cancel(ledger: Ledger, ids: Sequence[str]) -> int:
+    return sum([await ledger.cancel(job) is State.CANCELLED for job in ids])
 
 
 def _query(words: Sequence[str], where: str | None) -> JobQuery:

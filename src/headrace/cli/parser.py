@@ -28,15 +28,19 @@ def run(tokens: list[str]) -> int:
     try:
         code = app(_rewritten(tokens))
     except CycloptsError as error:
-        why = _sentence(error)
-        hint = f"see: headrace {' '.join(error.command_chain or ())} --help".replace("  ", " ")
-        _report({"code": "usage", "what": why, "where": "", "why": "", "hint": hint}, f"{why}\n{hint}", as_json=as_json)
-        return 2
+        hint = " ".join(["see: headrace", *(error.command_chain or ()), "--help"])
+        return misused(_sentence(error), hint, as_json=as_json)
     except HeadraceError as error:
         parts = {"code": error.code, "what": error.what, "where": error.where, "why": error.why, "hint": error.hint}
         _report(parts, str(error), as_json=as_json)
         return error.exit_code
     return code if isinstance(code, int) else 0
+
+
+def misused(what: str, hint: str, *, as_json: bool) -> int:
+    """Say that the command line makes no sense; the exit code."""
+    _report({"code": "usage", "what": what, "where": "", "why": "", "hint": hint}, f"{what}\n{hint}", as_json=as_json)
+    return 2
 
 
 def _rewritten(tokens: list[str]) -> list[str]:

@@ -20,14 +20,24 @@ from headrace import chance
 from headrace.clock import Clock
 from headrace.db.port import Dialect, Role, Work
 from headrace.db.watch import FileWatch
-from headrace.errors import HeadraceError, NotADatabase, SchemaMissing, StoreFault, StoreReadOnly, StoreUnreachable
-from headrace.failpoints import failpoint
+from headrace.errors import (
+    HeadraceError,
+    NotADatabase,
+    OutcomeUnknown,
+    SchemaMissing,
+    StoreFault,
+    StoreReadOnly,
+    StoreUnreachable,
+)
+from headrace.failpoints import armed, failpoint
 
 T = TypeVar("T")
 
 DIALECT = Dialect(name="sqlite", now="$now", epoch="({0})", moment="({0})", uuid="({0})")
 BUSY_TIMEOUT = 20.0  # how long a transaction waits for the file's only writer
 GROUP = 64  # pieces of work in one transaction
+NAP = 0.0001  # a commit takes about ten of these
+LONGEST_NAP = 0.001
 
 
 class SqliteDatabase:
@@ -140,7 +150,7 @@ class _Engine:
             if pieces is None:
                 break
             try:
-                self._transact(self._open(), pieces)
+                self._patiently(pieces)
             except HeadraceError as error:
                 _fail(pieces, error)
             except sqlite3.Error as error:
@@ -183,28 +193,35 @@ class _Engine:
         return pieces
 
     def _transact(self, connection: sqlite3.Connection, pieces: Sequence[_Piece]) -> None:
-        name = pieces[0].work.name
-        failpoint(f"{name}.before")
+        _reached(pieces, "before")
         writes = any(piece.work.writes for piece in pieces)
         durable = any(piece.durable and piece.work.writes for piece in pieces)
         if writes and durable is not self._full:
             connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
             self._full = durable
-        self._begin(connection, "BEGIN IMMEDIATE" if writes else "BEGIN")
-        committed = False
+        connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
         try:
             if len(pieces) == 1:
                 pieces[0].result = self._drive(connection, pieces[0].work)
             else:
                 for piece in pieces:
                     self._nested(connection, piece)
-            failpoint(f"{name}.before_commit")
-            connection.execute("COMMIT")
-            committed = True
+            _reached(pieces, "before_commit")
+            self._commit(connection, pieces)
         finally:
-            if not committed and connection.in_transaction:
+            if connection.in_transaction:
                 connection.execute("ROLLBACK")
-        failpoint(f"{name}.after_commit")
+
+    def _commit(self, connection: sqlite3.Connection, pieces: Sequence[_Piece]) -> None:
+        """An error that leaves no transaction to be rolled back may have come after the commit."""
+        try:
+            connection.execute("COMMIT")
+            _reached(pieces, "after_commit")
+        except (sqlite3.Error, OSError) as error:
+            if connection.in_transaction:
+                raise
+            name = pieces[0].work.name
+            raise OutcomeUnknown(f"{name}: {self._shown} failed while it committed", why=str(error)) from error
 
     def _nested(self, connection: sqlite3.Connection, piece: _Piece) -> None:
         """One piece of a group: its failure is its own."""
@@ -212,8 +229,8 @@ class _Engine:
         try:
             piece.result = self._drive(connection, piece.work)
         except (sqlite3.Error, HeadraceError) as error:
-            if not connection.in_transaction:
-                raise  # the database has ended the whole transaction
+            if not connection.in_transaction or (isinstance(error, sqlite3.Error) and _busy(error)):
+                raise  # the whole transaction is over, or must be tried again
             connection.execute("ROLLBACK TO piece")
             piece.error = error if isinstance(error, HeadraceError) else self._translated(error, piece.work.name)
         connection.execute("RELEASE piece")
@@ -236,19 +253,21 @@ class _Engine:
             result: T = end.value
             return result
 
-    def _begin(self, connection: sqlite3.Connection, how: str) -> None:
-        """Wait for the file's only writer, in short naps: SQLite's own are long and unfair."""
+    def _patiently(self, pieces: Sequence[_Piece]) -> None:
+        """Wait for the file's only writer in short naps: SQLite's own are long and unfair.
+
+        Whatever was busy is run again from its start, which work allows.
+        """
         deadline = time.monotonic() + BUSY_TIMEOUT
-        nap = 0.0001
+        nap = NAP
         while True:
             try:
-                connection.execute(how)
-                return
+                return self._transact(self._open(), pieces)
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                if not _busy(error) or time.monotonic() > deadline:
                     raise
             time.sleep(nap * (0.5 + chance.roll()))
-            nap = min(nap * 1.5, 0.005)
+            nap = min(nap * 1.02, LONGEST_NAP)
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is not None:
@@ -258,7 +277,7 @@ class _Engine:
                 f"{self._shown}: there is no folder {self._path.parent}", hint="make it, or name another file"
             )
         connection = sqlite3.connect(
-            self._path or ":memory:", timeout=0.1, isolation_level=None, check_same_thread=False, cached_statements=256
+            self._path or ":memory:", timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256
         )
         if self._path is not None:
             _tune(connection, time.monotonic() + BUSY_TIMEOUT)
@@ -313,7 +332,7 @@ def _tune(connection: sqlite3.Connection, deadline: float) -> None:
                 connection.execute("PRAGMA journal_mode=WAL")
             break
         except sqlite3.OperationalError as error:
-            busy = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+            busy = _busy(error)
             if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_READONLY:
                 break  # reading still works
             if not busy or time.monotonic() > deadline:
@@ -323,11 +342,21 @@ def _tune(connection: sqlite3.Connection, deadline: float) -> None:
     connection.execute("PRAGMA cache_size=-8192")
 
 
+def _busy(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
 def _named(args: Sequence[Any], now: float) -> dict[str, Any]:
     """$1, $2 … and $now."""
     values: dict[str, Any] = {str(place): value for place, value in enumerate(args, 1)}
     values["now"] = now
     return values
+
+
+def _reached(pieces: Sequence[_Piece], place: str) -> None:
+    if armed():
+        for name in dict.fromkeys(piece.work.name for piece in pieces):
+            failpoint(f"{name}.{place}")
 
 
 def _fail(pieces: Sequence[_Piece], error: HeadraceError) -> None:

@@ -97,14 +97,13 @@ class Sql:
 
         # ── names ────────────────────────────────────────────────────────────────────────────
         named = [("id", "headrace_jobs"), ("id", "headrace_dead"), ("message_id", messages)]
-        uuid, end = dialect.uuid.format, words.ends.format("CAST({0} AS text)", "CAST($3 AS text)")
-        self.names = (
-            " UNION ".join(
-                f"SELECT CAST({c} AS text) FROM {t} WHERE {c} >= {first} AND {c} <= {uuid('$2')} AND {end.format(c)}"
-                for c, t in named
-            )
-            + " LIMIT 5"
-        )
+        last, ends = dialect.uuid.format("$2"), words.ends.format("CAST({0} AS text)", "CAST($3 AS text)").format
+        found = [
+            f"""SELECT CAST({column} AS text) FROM {table}
+          WHERE {column} >= {first} AND {column} <= {last} AND (CAST($3 AS text) = '' OR {ends(column)})"""
+            for column, table in named
+        ]
+        self.names = f"{' UNION '.join(found)} LIMIT 5"
 
     def jobs(self, condition: str) -> str:
         """Jobs with ids in [$2, $1), newest first, at most $3."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 MEMORY = Path("/dev/shm")  # noqa: S108  # on a disk, every page would be written back again and again
-PREFIX = "headrace-"
+PREFIX = ".headrace-recorders-"
 
 
 @contextlib.contextmanager

@@ -1,7 +1,12 @@
-"""The only place where user code runs. Whatever it raises comes back as a value."""
+"""The only place where user code runs. Whatever it raises comes back as a value.
+
+Each job runs in a context of its own (contextvars): what one sets, the next does not see. A task per
+job would do the same at several times the price; here every step of the handler's coroutine is handed
+to `Context.run`, and every future that it waits for to the task that drives us.
+"""
 
 import types
-from collections.abc import Coroutine, Generator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextvars import copy_context
 from functools import partial
 from typing import Any, NamedTuple
@@ -9,6 +14,8 @@ from typing import Any, NamedTuple
 from headrace.bus.context import CURRENT, Context
 from headrace.bus.middleware import AroundHandler, wrap_handler
 from headrace.bus.registry import Handler
+
+Step = Callable[..., Any]  # Context.run
 
 
 class Ran(NamedTuple):
@@ -18,61 +25,78 @@ class Ran(NamedTuple):
     result: object
 
 
-@types.coroutine
-def isolated(coroutine: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
-    """Await `coroutine` in a context of its own: what one job sets, the next does not see.
+class Suspended(NamedTuple):
+    """A run that waits for something."""
 
-    A task per job would do the same at several times the price; this hands every step of the
-    coroutine to `Context.run` and every future it waits for to the task that drives us.
-    """
+    step: Step
+    coroutine: Coroutine[Any, Any, Any]
+    waited: Any
+
+
+def begin(handler: Handler, context: Context) -> Ran | Suspended:
+    """Run an `async def` handler as far as it goes without waiting; most short ones end here."""
     step = copy_context().run
-    call: Any = partial(coroutine.send, None)
-    while True:
-        try:
-            waited = step(call)
-        except StopIteration as end:
-            return end.value
-        try:
-            value = yield waited
-        except BaseException as error:  # noqa: BLE001  # thrown by our task: it belongs to the handler
-            call = partial(coroutine.throw, error)
-        else:
-            call = partial(coroutine.send, value)
-
-
-async def run_async(handler: Handler, context: Context, around: Sequence[AroundHandler]) -> Ran:
-    """Run an `async def` handler, or any handler below middleware."""
     try:
-        if around:
-            call = partial(_call, handler, context)
-            return Ran(None, await isolated(_with_context(context, wrap_handler(around, context, call)())))
-        return Ran(None, await isolated(_direct(handler, context)))
+        step(CURRENT.set, context)
+        coroutine: Any = handler.call(context.delivery.body, context)
+        return Suspended(step, coroutine, step(coroutine.send, None))
+    except StopIteration as end:
+        return Ran(None, end.value)
     except BaseException as error:  # noqa: BLE001  # SystemExit and the like end the job, not the worker
+        return Ran(error, None)
+
+
+async def finish(run: Suspended) -> Ran:
+    """The rest of a run that waits."""
+    try:
+        return Ran(None, await _drive(run))
+    except BaseException as error:  # noqa: BLE001  # as in begin()
+        return Ran(error, None)
+
+
+async def run_wrapped(handler: Handler, context: Context, around: Sequence[AroundHandler]) -> Ran:
+    """Run a handler below middleware."""
+
+    async def call() -> Any:
+        return await handler.call(context.delivery.body, context)
+
+    step = copy_context().run
+    try:
+        step(CURRENT.set, context)
+        coroutine = _awaited(wrap_handler(around, context, call))
+        return await finish(Suspended(step, coroutine, step(coroutine.send, None)))
+    except StopIteration as end:
+        return Ran(None, end.value)
+    except BaseException as error:  # noqa: BLE001  # as in begin()
         return Ran(error, None)
 
 
 def run_sync(handler: Handler, context: Context) -> Ran:
     """Run a `def` handler in this thread."""
+    step = copy_context().run
     try:
-        return Ran(None, copy_context().run(_call_sync, handler, context))
+        step(CURRENT.set, context)
+        return Ran(None, step(handler.call, context.delivery.body, context))
     except BaseException as error:  # noqa: BLE001  # SystemExit and the like end the job, not the thread
         return Ran(error, None)
 
 
-async def _direct(handler: Handler, context: Context) -> Any:
-    CURRENT.set(context)
-    return await handler.call(context.delivery.body, context)
+@types.coroutine
+def _drive(run: Suspended) -> Generator[Any, Any, Any]:
+    """Hand what the coroutine waits for to our task, and what comes of it back."""
+    step, coroutine, waited = run
+    while True:
+        try:
+            value = yield waited
+        except BaseException as error:  # noqa: BLE001  # thrown by our task: it belongs to the handler
+            call: Any = partial(coroutine.throw, error)
+        else:
+            call = partial(coroutine.send, value)
+        try:
+            waited = step(call)
+        except StopIteration as end:
+            return end.value
 
 
-async def _with_context(context: Context, coroutine: Any) -> Any:
-    CURRENT.set(context)
-    return await coroutine
-
-
-async def _call(handler: Handler, context: Context) -> Any:
-    return await handler.call(context.delivery.body, context)
-
-
-def _call_sync(handler: Handler, context: Context) -> Any:
-    CURRENT.set(context)
-    return handler.call(context.delivery.body, context)
+async def _awaited(handle: Callable[[], Any]) -> Any:
+    return await handle()

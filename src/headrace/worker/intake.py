@@ -4,9 +4,9 @@ from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 
 from headrace.bus.envelope import Delivery, Receipt, Settlement
-from headrace.bus.retry import Return
+from headrace.bus.retry import ACK, Return
 from headrace.clock import Clock
-from headrace.worker.limits import Tally, allowance, appetite, smoothed
+from headrace.worker.limits import UNSETTLED_LIMIT, Tally, allowance, appetite, smoothed
 from headrace.worker.settings import WorkerSettings
 
 
@@ -16,6 +16,7 @@ class Intake:
     held   every loan of this worker, by receipt; also read by the heart's thread
     mean   seconds a job takes, as far as is known
     alone  messages that killed a worker are about: one at a time, with nothing else held
+    stuck  all lanes are busy with long jobs: nothing is lent ahead until one ends
     """
 
     def __init__(self, settings: WorkerSettings, clock: Clock) -> None:
@@ -23,6 +24,7 @@ class Intake:
         self.tally = Tally()
         self.mean: float | None = None
         self.alone = False
+        self.stuck = False
         self._settings = settings
         self._clock = clock
         self._line: deque[tuple[Delivery, float]] = deque()
@@ -42,10 +44,14 @@ class Intake:
 
     def room(self, unsettled: int) -> int:
         """How many to ask for; 0 for none now."""
+        if unsettled >= UNSETTLED_LIMIT:
+            return 0
         if self.alone:
             return 0 if self.held else 1
-        wanted = appetite(self._settings.concurrency, self.mean, self._settings.prefetch)
-        return allowance(self._settings.limits, self.tally, wanted, max(0, len(self.held) - unsettled), unsettled)
+        ahead = 0 if self.stuck else self._settings.prefetch
+        wanted = appetite(self._settings.concurrency, self.mean, ahead)
+        held = max(0, len(self.held) - unsettled)
+        return allowance(self._settings.limits, self.tally, wanted, held, self._settings.concurrency)
 
     def take(self, batch: Sequence[Delivery]) -> list[Delivery]:
         """Put a batch in the line; what is answered should be returned uncharged instead.
@@ -97,12 +103,17 @@ class Intake:
     def settled(self, batch: Sequence[Settlement]) -> None:
         """These loans are over, one way or another."""
         total, count = 0.0, 0
+        pop = self.held.pop
         for settlement in batch:
-            self.held.pop(settlement.delivery.receipt, None)
-            if not isinstance(settlement.verdict, Return):
+            pop(settlement.delivery.receipt, None)
+            if settlement.verdict is ACK:
+                count += 1
+                total += settlement.outcome.ran
+            elif not isinstance(settlement.verdict, Return):
                 count += 1
                 total += settlement.outcome.ran
                 self.tally.failed += settlement.failed
         self.tally.done += count
         if count:
+            self.stuck = False
             self.mean = smoothed(self.mean, total / count, min(1.0, count / 20))

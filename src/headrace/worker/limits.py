@@ -2,7 +2,8 @@
 
 import msgspec
 
-PREFETCH_LIMIT = 500  # one claim; a larger one only adds latency
+CLAIM_LIMIT = 500  # a larger claim only adds latency
+HELD_LIMIT = 1_000  # loans at once: one batch runs while the next is claimed
 HORIZON = 0.1  # seconds of work that a worker lends itself ahead
 UNSETTLED_LIMIT = 2_000
 CHUNK_LIMIT = 64
@@ -34,9 +35,9 @@ class Tally(msgspec.Struct):
     seconds: float = 0.0
 
 
-def reached(limits: Limits, tally: Tally) -> str | None:
-    """The limit that has been reached, in words."""
-    if limits.messages is not None and tally.received >= limits.messages:
+def reached(limits: Limits, tally: Tally, held: int) -> str | None:
+    """The limit that has been reached, in words; `held` of the received messages are not settled yet."""
+    if limits.messages is not None and tally.received - held >= limits.messages:
         return f"limit: {limits.messages} messages"
     if limits.failures is not None and tally.failed >= limits.failures:
         return f"failure limit: {limits.failures}"
@@ -58,22 +59,20 @@ def appetite(concurrency: int, mean_run: float | None, prefetch: int | None) -> 
     if mean_run is None:
         return concurrency
     ahead = HORIZON * concurrency / max(mean_run, 1e-6)
-    return int(min(max(concurrency + ahead, concurrency), max(PREFETCH_LIMIT, concurrency)))
+    return int(min(max(concurrency + ahead, concurrency), max(HELD_LIMIT, concurrency)))
 
 
-def allowance(limits: Limits, tally: Tally, wanted: int, held: int, unsettled: int) -> int:
+def allowance(limits: Limits, tally: Tally, wanted: int, held: int, lanes: int) -> int:
     """How many to ask for now; 0 while it is not worth a claim.
 
-    A claim waits until a quarter of what is wanted is free, unless nothing at all is held.
+    As long as every lane has something, a claim waits until a third of what is wanted is free.
     """
     room = wanted - held
     if limits.messages is not None:
         room = min(room, limits.messages - tally.received)
-    if unsettled >= UNSETTLED_LIMIT or room <= 0:
+    if room <= 0 or (held >= lanes and room < min(wanted // 3, CLAIM_LIMIT)):
         return 0
-    if held and room < wanted // 4:
-        return 0
-    return min(room, PREFETCH_LIMIT)
+    return min(room, CLAIM_LIMIT)
 
 
 def chunk(mean_run: float | None, waiting: int, lanes: int) -> int:

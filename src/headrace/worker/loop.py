@@ -97,9 +97,14 @@ class Worker:
             for lane in self._lanes:
                 lane.task = tasks.create_task(self._run_lane(lane))
                 others.append(lane.task)
-            await self._stopped.wait()
-            await others[1]  # a claim that is under way brings its messages, to be returned
-            await self._finish()
+            for task in (settling, *others):
+                task.add_done_callback(self._on_task_done)
+            try:
+                await self._stopped.wait()
+                await others[1]  # a claim that is under way brings its messages, to be returned
+                await self._finish()
+            finally:
+                self._runner.ending = True
             for task in others:
                 task.cancel()
             self._settler.close()
@@ -108,6 +113,10 @@ class Worker:
             lane.close()
         self._tell(events.WorkerStopped(queues, self._settings.name, self._stopping))
         return self._stopping
+
+    def _on_task_done(self, task: "asyncio.Task[None]") -> None:
+        """One of us has died, so the group is about to cancel the others."""
+        self._runner.ending = self._runner.ending or (not task.cancelled() and task.exception() is not None)
 
     def stop(self, reason: str) -> None:
         """Receive nothing more, finish what runs within the grace; asked again: now."""
@@ -131,8 +140,10 @@ class Worker:
         started = self._clock.monotonic()
         away: float | None = None
         while not self._stopping:
-            self.tally.memory, self.tally.seconds = self._memory(), self._clock.monotonic() - started
-            if limit := reached(self._settings.limits, self.tally):
+            self.tally.seconds = self._clock.monotonic() - started
+            if self._settings.limits.memory is not None:
+                self.tally.memory = self._memory()
+            if limit := reached(self._settings.limits, self.tally, len(self.held)):
                 self.stop(limit)
                 return
             self._change.clear()
@@ -148,9 +159,19 @@ class Worker:
             if away is not None:
                 self._tell(events.Reconnected(",".join(self._settings.queues), self._clock.monotonic() - away))
                 away = None
+            if self._stopping:
+                self._return(batch)
+                return
             self._take(batch)
-            if self._settings.drain and not batch and not self.held:
-                self.stop("drained")
+            if self._settings.drain and not batch:
+                await self._drained()
+
+    async def _drained(self) -> None:
+        """Nothing is ready: end, or wait for what runs, which may send more."""
+        if not self.held:
+            self.stop("drained")
+        else:
+            await self._clock.wait(self._change, LOOK_ROUND)
 
     def _patience(self) -> float:
         """How long to wait for a message."""
@@ -221,6 +242,8 @@ class Worker:
 
     def _on_settled(self, batch: Sequence[Settlement]) -> None:
         self._intake.settled(batch)
+        if not self.held:
+            self._watch.rest()
         self._change.set()
 
     def _return(self, deliveries: Sequence[Delivery]) -> None:
@@ -242,6 +265,7 @@ class Worker:
     def _on_stuck(self, since: float) -> None:
         """All lanes are busy with long jobs: what waits behind them may run elsewhere."""
         self._intake.mean = smoothed(self._intake.mean, since, 1.0)
+        self._intake.stuck = True
         for lane in self._lanes:
             self._intake.put_back(lane.take_back())
         self._return(self._intake.empty())
@@ -270,6 +294,10 @@ class Worker:
                 self._runner.let_go(lane, context)
                 self._return([context.delivery])
         await self._until_idle(self._clock.monotonic() + LAST_GRACE, hurry=False)
+        for lane in self._lanes:
+            if (context := lane.context) is not None:  # it does not listen to its cancellation
+                self._runner.let_go(lane, context)
+                self._return([context.delivery])
 
     async def _until_idle(self, deadline: float, hurry: bool) -> None:
         """Until nothing runs or the deadline; `hurry`: or a second call of stop()."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,7 @@ from headrace.bus.registry import Handler, Registry, Rules
 from headrace.bus.retry import ACK, Return, decide, max_crashes, refuse
 from headrace.bus.transport import Transport
 from headrace.errors import HeadraceError, LeaseLost, ResultNotStored, TimeLimitExceeded
-from headrace.worker.execute import Ran, run_async, run_sync
+from headrace.worker.execute import Ran, begin, finish, run_sync, run_wrapped
 from headrace.worker.lane import Lane
 from headrace.worker.recorder import Recorder
 from headrace.worker.settings import Application
@@ -28,12 +29,18 @@ Settle = Callable[[Settlement], None]
 
 
 class Runner:
-    """Begins, executes, ends. `state` is what the application's lifespan yielded."""
+    """Begins, executes, ends.
+
+    state   what the application's lifespan yielded
+    ending  the worker's tasks are being cancelled: a cancelled lane ends
+    """
 
     def __init__(self, application: Application, transport: Transport, recorder: Recorder | None) -> None:
         self.state: Any = None
+        self.ending = False
         self._application = application
         self._clock = application.clock
+        self._around = application.around
         self._transport = transport
         self._recorder = recorder
         self._loop = asyncio.get_running_loop()
@@ -63,8 +70,12 @@ class Runner:
         """In this task; a `def` handler below middleware goes to the thread from within."""
         context = self._begin(lane, handler, delivery)
         lane.threaded = False
-        call: Any = handler if handler.is_async else _Threaded(handler, lane)
-        ran = await run_async(call, context, self._application.around)
+        if self._around:
+            call: Any = handler if handler.is_async else _Threaded(handler, lane)
+            ran = await run_wrapped(call, context, self._around)
+        else:
+            run = begin(handler, context)
+            ran = run if isinstance(run, Ran) else await finish(run)
         if lane.reason or isinstance(ran.error, asyncio.CancelledError):
             ran = await self._taken_back(lane, ran)
         if lane.context is context:  # else it was given up, and its outcome is recorded
@@ -140,10 +151,8 @@ class Runner:
         """Take back our cancellation of the lane's task, and say what it meant."""
         task = lane.task
         assert task is not None
-        if not lane.reason and not task.cancelling():
-            return Ran(RuntimeError("the handler raised CancelledError"), None)
-        if not lane.reason:
-            raise asyncio.CancelledError  # not ours: the worker itself is cancelled
+        if self.ending and task.cancelling():
+            raise asyncio.CancelledError
         while task.cancelling():
             with contextlib.suppress(asyncio.CancelledError):
                 await self._clock.sleep(0)  # where a cancellation that came late is delivered
@@ -151,6 +160,8 @@ class Runner:
         if ran.error is None:
             return ran
         match lane.reason:
+            case "":
+                return Ran(RuntimeError("the handler raised CancelledError, or cancelled itself"), None)
             case "limit":
                 limit = TimeLimitExceeded("the job ran longer than its time limit", hint="raise time_limit=")
                 return Ran(limit, None)
@@ -187,7 +198,8 @@ class _Threaded:
 
     async def call(self, body: bytes, context: Context) -> Any:
         ran: list[Ran] = []
-        await self._lane.in_thread(lambda: ran.append(run_sync(self._handler, context)))
+        run = partial(copy_context().run, run_sync, self._handler, context)
+        await self._lane.in_thread(lambda: ran.append(run()))
         if not ran:
             raise Stopped
         if ran[0].error is not None:

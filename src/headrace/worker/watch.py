@@ -39,17 +39,20 @@ class Watch:
         self._reported: dict[Context, float] = {}
 
     def wake(self) -> None:
-        """Something runs."""
+        """Something is held: it runs, or will soon."""
         self._busy.set()
 
+    def rest(self) -> None:
+        """Nothing is held any more."""
+        self._busy.clear()
+
     async def run(self) -> None:
-        """For ever; sleeps while nothing runs."""
+        """For ever; sleeps while nothing is held."""
         while True:
             await self._busy.wait()
             await self._clock.sleep(TICK)
             running = [(lane, lane.context) for lane in self._lanes if lane.context is not None]
             if not running:
-                self._busy.clear()
                 self._reported.clear()
                 continue
             now = self._clock.monotonic()

@@ -16,7 +16,8 @@ from tests.support.chaos.diary import Run, Sends
 from tests.support.chaos.records import Death, Snapshot
 
 BURIED = {State.FAILED, State.QUARANTINED, State.EXPIRED}
-CRASH, AFTERWARDS, RETRY, LAPSE, STOP, STORE = "crash", "death after the end", "retry", "lapse", "stop", "store crash"
+CRASH, AFTERWARDS, IMPATIENCE = "crash", "death after the end", "killed while draining"
+RETRY, LAPSE, STOP, STORE = "retry", "lapse", "stop", "store crash"
 CHARGED = {CRASH, RETRY, LAPSE}
 
 
@@ -116,16 +117,15 @@ def _run_again(facts: Facts, runs: list[Run], duplicates: Counter[str]) -> Itera
 
 
 def _why(facts: Facts, run: Run, following: Run) -> str | None:
-    if run.how == "failed":
+    if any((lapse.id, lapse.attempt) == (run.id, run.attempt) for lapse in facts.store.attempts if lapse.lapsed):
+        return LAPSE
+    if run.how == "failed" and following.attempt > run.attempt:
         return RETRY
     if run.how == "stopped":
         return STOP
-    died = [death.at for death in facts.deaths if death.pid == run.pid]
-    if died and died[0] <= following.began:
-        return CRASH if run.ended is None else AFTERWARDS
-    for attempt in facts.store.attempts:
-        if (attempt.id, attempt.attempt) == (run.id, run.attempt) and "lease lapsed" in (attempt.error or ""):
-            return LAPSE
+    for death in facts.deaths:
+        if death.pid == run.pid and death.at <= following.began:
+            return AFTERWARDS if run.ended is not None else CRASH if death.charged else IMPATIENCE
     if any(at <= following.began for at in facts.store_crashes):
         return STORE
     return None

@@ -32,7 +32,7 @@ class Diary:
         self._say("end", ctx, how)
 
     def send(self, what: str, *ids: str) -> None:
-        """Of a producer: attempted before a send, and after it accepted, unknown or refused."""
+        """Of a producer: attempted before a send; after it accepted (and duplicate), unknown or refused."""
         self._write("".join(f"{what} {id} {time.monotonic():.6f}\n" for id in ids))
 
     def _say(self, what: str, ctx: Context, *more: str) -> None:
@@ -41,10 +41,9 @@ class Diary:
         self._write(f"{' '.join(words)}\n")
 
     def _write(self, lines: str) -> None:
-        if self._pid != os.getpid():
-            self._pid = os.getpid()
-            path = self._folder / f"{self._pid}.log"
-            self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if self._pid != (pid := os.getpid()):
+            self._fd = os.open(self._folder / f"{pid}.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._pid = pid  # last: other threads look at it
         os.write(self._fd, lines.encode())
 
 
@@ -63,12 +62,16 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Sends:
-    """What producers know: when each id was attempted, and when its last answer came."""
+    """What producers know: when each id was attempted, and when its last answer came.
+
+    duplicate  the answer was that the store had the id already
+    """
 
     attempted: dict[str, float]
     accepted: dict[str, float]
     unknown: dict[str, float]
     refused: dict[str, float]
+    duplicate: dict[str, float]
 
     @property
     def longest(self) -> float:
@@ -84,7 +87,7 @@ class Reader:
         self._read: dict[Path, int] = {}
         self._runs: dict[tuple[int, str, Receipt], Run] = {}
         self._running: dict[int, dict[tuple[str, Receipt], Run]] = {}
-        self._sends: dict[str, dict[str, float]] = {kind: {} for kind in ("attempted", *ANSWERS)}
+        self._sends: dict[str, dict[str, float]] = {kind: {} for kind in ("attempted", "duplicate", *ANSWERS)}
 
     def runs(self) -> list[Run]:
         """Every start, with its end where there was one; in order of time."""
@@ -121,8 +124,8 @@ class Reader:
                 receipt = (int(row), int(loan))
                 begun = self._running[pid].pop((id, receipt))
                 self._runs[pid, id, receipt] = replace(begun, ended=float(at), how=how)
-            case ["attempted", id, at]:
-                self._sends["attempted"].setdefault(id, float(at))
+            case ["attempted" | "duplicate" as kind, id, at]:
+                self._sends[kind].setdefault(id, float(at))
             case [answer, id, at]:
                 for other in ANSWERS:
                     self._sends[other].pop(id, None)

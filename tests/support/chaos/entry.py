@@ -8,7 +8,6 @@ from pathlib import Path
 import msgspec
 
 from headrace import compose, failpoints
-from headrace.errors import OutcomeUnknown, TransportError
 from headrace.supervisor.orders import Seat
 from headrace.worker.status import Bye, Hello, encode
 from tests.support.chaos.app import Chaos
@@ -48,12 +47,4 @@ def load_producer(argument: str) -> Run:
 
 async def _send(chaos: Chaos, ids: list[str]) -> None:
     for id in ids:
-        chaos.diary.send("attempted", id)
-        try:
-            await chaos.work.using(id=id).aenqueue(0.0)
-        except OutcomeUnknown:
-            chaos.diary.send("unknown", id)
-        except TransportError:
-            chaos.diary.send("refused", id)
-        else:
-            chaos.diary.send("accepted", id)
+        await chaos.send(id, chaos.work, 0.0)

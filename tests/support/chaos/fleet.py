@@ -39,11 +39,13 @@ class Fleet(Watched):
     @property
     def deaths(self) -> list[Death]:
         """Every worker process that has ended."""
-        return [
-            Death(event.pid, at, event.worker, f"{event.evidence.cause}: {event.evidence.detail}")
-            for at, event in self.told
-            if isinstance(event, events.WorkerExited)
-        ]
+        found = []
+        for at, event in self.told:
+            if isinstance(event, events.WorkerExited):
+                proof = event.evidence
+                charged = "it had no more time to finish" not in proof.detail
+                found.append(Death(event.pid, at, event.worker, f"{proof.cause}: {proof.detail}", charged))
+        return found
 
     @property
     def pids(self) -> dict[str, int]:

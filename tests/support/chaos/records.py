@@ -45,6 +45,11 @@ class Attempted:
     worker: str | None
     error: str | None
 
+    @property
+    def lapsed(self) -> bool:
+        """Whether its lease ran out."""
+        return self.outcome == "crashed" and (self.error or "").startswith("lease lapsed")
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -59,9 +64,14 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """A process that has ended. at: when that was noticed, and before anything was done about it."""
+    """A process that has ended.
+
+    at       when that was noticed, and before anything was done about it
+    charged  whether its jobs are to blame: not when their supervisor had no more patience
+    """
 
     pid: int
     at: float
     worker: str = ""
     cause: str = ""
+    charged: bool = True

@@ -13,13 +13,14 @@ from headrace.bus.ids import Ids
 from headrace.bus.transport import Counts
 from headrace.clock import SystemClock
 from headrace.db.port import Role, Row, statement
-from headrace.errors import OutcomeUnknown, TransportError
+from headrace.errors import TransportError
+from headrace.ledger.job import TERMINAL
 from headrace.worker.settings import WorkerSettings
 from tests.support.chaos import diary
 from tests.support.chaos.app import Chaos
 from tests.support.chaos.plan import Plan
 from tests.support.chaos.records import Attempted, Buried, Snapshot, Stored, Waiting
-from tests.support.chaos.waiting import eventually
+from tests.support.chaos.waiting import TooLate, eventually
 from tests.support.supervising import ROOT
 
 LEASE = 2.0
@@ -43,6 +44,11 @@ class World:
     def sqlite(self) -> bool:
         """Whether it is a file."""
         return self.store.startswith("sqlite")
+
+    def touch(self, name: str) -> str:
+        """The path of a file that is there from now on."""
+        (self.folder / name).touch()
+        return str(self.folder / name)
 
     def plan(self, failpoints: str = "", rounds: int = 0, ids: Sequence[str] = (), **settings: Any) -> Plan:
         """For processes of this world; `rounds` of them will have the failpoints armed."""
@@ -82,15 +88,7 @@ class World:
     async def send(self, task: Task[..., Any], *args: object, id: str = "", **options: Any) -> str:
         """Send one call and write down what came of it: accepted, unknown or refused."""
         id = id or self.id()
-        self.chaos.diary.send("attempted", id)
-        try:
-            await task.using(id=id, **options).aenqueue(*args)
-        except OutcomeUnknown:
-            self.chaos.diary.send("unknown", id)
-        except TransportError:
-            self.chaos.diary.send("refused", id)
-        else:
-            self.chaos.diary.send("accepted", id)
+        await self.chaos.send(id, task, *args, **options)
         return id
 
     async def send_many(self, task: Task[..., Any], calls: Sequence[tuple[object, ...]]) -> list[str]:
@@ -141,6 +139,12 @@ class World:
         await eventually(lambda: sum(map(fits, self.runs())) >= count, within, "ran")
         return [run for run in self.runs() if fits(run)]
 
+    async def ended(self, id: str, within: float) -> None:
+        """Wait until the job has ended."""
+        record = await (await self.app.connections()).ledger.wait(id, within)
+        if record.state not in TERMINAL:
+            raise TooLate(f"job {id} is {record.state} after {within:g} s")
+
     async def sql(self, text: str, *args: object) -> Sequence[Row]:
         database = (await self.app.connections()).store.database
         session = database.session(Role.BROWSE)
@@ -148,6 +152,15 @@ class World:
             return await session.run(statement("test", text, *args))
         finally:
             await session.aclose()
+
+    async def leases(self) -> dict[str, float]:
+        """When the lease of each message on loan ends, in seconds from now by the store's clock."""
+        until = "lease_until" if self.sqlite else "date_part('epoch', lease_until)"
+        now = "$now" if self.sqlite else "date_part('epoch', now() AT TIME ZONE 'UTC')"
+        rows = await self.sql(
+            f"SELECT CAST(message_id AS text), {until} - {now} FROM headrace_messages WHERE delivered_at IS NOT NULL"
+        )
+        return {row[0]: row[1] for row in rows}
 
     async def snapshot(self) -> Snapshot:
         """All that the store holds."""

@@ -8,12 +8,14 @@ message and its job is one statement, so that it is one round trip and one commi
 from collections.abc import Collection, Sequence
 from functools import partial
 
+import msgspec
+
 from headrace.bus.envelope import PRIORITIES, Receipt
 from headrace.bus.transport import Counts, Evidence, Lapsed
 from headrace.clock import Clock
 from headrace.db.migrate import MESSAGES
 from headrace.db.port import Row, Statement, Steps, Work, statement
-from headrace.transports.sql.rows import Batch, columns, merged
+from headrace.transports.sql.rows import Batch, SentRow, as_json, columns, merged
 
 CHANNEL = "headrace_messages"  # payload: the queue's name
 DONE_CHANNEL = "headrace_done"  # payload: the job's id
@@ -22,28 +24,40 @@ UTC = "(now() AT TIME ZONE 'UTC')"
 _COLUMNS = (
     "message_id, type, body, headers, queue_name, priority, created_at, available_at, expires_at, unique_key, tracked"
 )
+_AVAILABLE = f"CASE WHEN {{at}} IS NULL THEN {UTC} + {{delay}} * interval '1 second' ELSE timestamp 'epoch' + {{at}} * interval '1 second' END"
 _SENT = f"""
   INSERT INTO headrace_messages ({_COLUMNS})
-  SELECT t.id, t.type, t.body, t.headers, t.queue, t.priority, {UTC},
-         CASE WHEN t.at IS NULL THEN {UTC} + t.delay * interval '1 second' ELSE timestamp 'epoch' + t.at * interval '1 second' END,
+  SELECT t.id, t.type, t.body, t.headers, t.queue, t.priority, {UTC}, {_AVAILABLE.format(at="t.at", delay="t.delay")},
          timestamp 'epoch' + t.expires * interval '1 second', t.key, t.tracked
-    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::smallint[], $7::float8[], $8::float8[], $9::float8[], $10::text[], $11::boolean[])
-      AS t(id, type, body, headers, queue, priority, delay, at, expires, key, tracked)"""
-_SENT_TAIL = f"""
-  RETURNING message_id, type, queue_name, priority, body, headers, available_at, tracked
-), job AS (
+    FROM json_to_recordset($1::json) AS t(id uuid, type text, body text, headers text, queue text, priority smallint,
+                                          delay float8, at float8, expires float8, key text, tracked boolean)"""
+_RETURNED = "RETURNING message_id, type, queue_name, priority, body, headers, available_at, tracked"
+_SENT_JOBS = """
   INSERT INTO headrace_jobs (id, type, queue, priority, state, body, headers, created_at, due_at)
-  SELECT message_id, type, queue_name, priority, 'pending', body, headers, now(), available_at AT TIME ZONE 'UTC' FROM new WHERE tracked
+  SELECT message_id, type, queue_name, priority, 'pending', body, headers, now(), available_at AT TIME ZONE 'UTC' FROM new WHERE tracked"""
+_SENT_TAIL = f"""
+  {_RETURNED}
+), job AS ({_SENT_JOBS}
 ), told AS (
   SELECT count(pg_notify('{CHANNEL}', queue_name)) FROM (SELECT DISTINCT queue_name FROM new) AS q
 )
-SELECT CASE WHEN count(*) = cardinality($1) THEN NULL ELSE COALESCE(array_agg(message_id::text), '{{}}') END, (SELECT * FROM told) FROM new"""
+SELECT CASE WHEN count(*) = $2::bigint THEN NULL ELSE COALESCE(array_agg(message_id::text), '{{}}') END, (SELECT * FROM told) FROM new"""
 
 # Most sends are new: the unique indexes refuse the whole statement if one is not, and then it is said again with care.
 SEND_NEW = f"WITH new AS ({_SENT}{_SENT_TAIL}"
 SEND = f"""WITH new AS ({_SENT}
    WHERE NOT t.tracked OR NOT EXISTS (SELECT 1 FROM headrace_jobs j WHERE j.id = t.id)
   ON CONFLICT DO NOTHING{_SENT_TAIL}"""
+
+# A single message, the most common send, without the machinery for many.
+_ONE = f"""WITH new AS (
+  INSERT INTO headrace_messages ({_COLUMNS})
+  VALUES ($1::uuid, $2, $3, $4, $5, $6, {UTC}, {_AVAILABLE.format(at="$8::float8", delay="$7::float8")},
+          timestamp 'epoch' + $9::float8 * interval '1 second', $10, $11::boolean)
+  {_RETURNED}"""
+_ONE_TAIL = f") SELECT pg_notify('{CHANNEL}', queue_name) FROM new"
+SEND_ONE = _ONE + _ONE_TAIL
+SEND_ONE_TRACKED = f"{_ONE}\n), job AS ({_SENT_JOBS}\n{_ONE_TAIL}"
 
 HOLDERS = "SELECT unique_key, message_id::text FROM headrace_messages WHERE unique_key = ANY ($1::text[])"
 
@@ -69,10 +83,11 @@ RETURNING {CLAIMED}"""
 
 NEXT_DUE = f"""
 SELECT date_part('epoch', min(s.available_at) - {UTC})
-  FROM unnest($1::text[], $2::smallint[]) AS r(queue, priority)
+  FROM unnest($1::text[], $2::smallint[], $3::float8[]) AS r(queue, priority, low)
   CROSS JOIN LATERAL (
     SELECT c.available_at FROM headrace_messages c
      WHERE c.queue_name = r.queue AND c.priority = r.priority AND c.delivered_at IS NULL
+       AND c.available_at >= timestamp 'epoch' + r.low * interval '1 second'
      ORDER BY c.available_at, c.id LIMIT 1) AS s"""
 
 _MINE = f"m.id = r.id AND m.loan = r.loan AND m.lease_until > {UTC}"
@@ -218,9 +233,17 @@ class PostgresQueue:
         self._marks: dict[tuple[str, int], float] = {}
         self._swept = float("-inf")
 
-    def send(self, rows: Sequence[Row], new: bool) -> Work[Collection[str] | None]:
+    def send(self, rows: Sequence[SentRow], new: bool) -> Work[Collection[str] | None]:
+        def one() -> Steps[Collection[str] | None]:
+            yield self._say(SEND_ONE_TRACKED if rows[0].tracked else SEND_ONE, *msgspec.structs.astuple(rows[0]))
+            return None
+
         def steps() -> Steps[Collection[str] | None]:
-            return (yield self._say(SEND_NEW if new else SEND, *columns(rows, 11)))[0][0]  # type: ignore[no-any-return]
+            text = SEND_NEW if new else SEND
+            return (yield self._say(text, as_json(rows), len(rows)))[0][0]  # type: ignore[no-any-return]
+
+        if new and len(rows) == 1:
+            return Work("send", one, alone=True)
 
         return Work("send", steps, alone=True)
 
@@ -233,8 +256,9 @@ class PostgresQueue:
         now = self._clock.monotonic()
         if now - self._swept >= SWEEP:
             self._swept = now
-            self._marks.clear()
-        low = [self._marks.get(place, LOWEST) for place in zip(*ranges, strict=True)]
+            low = [LOWEST] * len(ranges[0])
+        else:
+            low = self._low(ranges)
 
         def steps() -> Steps[Sequence[Row]]:
             rows = yield self._say(CLAIM, *ranges, low, lease, worker, limit)
@@ -248,7 +272,8 @@ class PostgresQueue:
 
     def next_due(self, queues: Sequence[str]) -> Work[float | None]:
         def steps() -> Steps[float | None]:
-            return (yield self._say(NEXT_DUE, *_ranges(queues)))[0][0]  # type: ignore[no-any-return]
+            ranges = _ranges(queues)
+            return (yield self._say(NEXT_DUE, *ranges, self._low(ranges)))[0][0]  # type: ignore[no-any-return]
 
         return Work("next_due", steps, alone=True, writes=False)
 
@@ -316,6 +341,9 @@ class PostgresQueue:
             return [Lapsed(row[0] or "", row[1] or "", row[2], row[3] or "", row[4], row[5]) for row in rows]
 
         return Work(name, steps, alone=True)
+
+    def _low(self, ranges: tuple[list[str], list[int]]) -> list[float]:
+        return [self._marks.get(place, LOWEST) for place in zip(*ranges, strict=True)]
 
     def _say(self, text: str, *args: object) -> Statement:
         return Statement(self._named(text), args)

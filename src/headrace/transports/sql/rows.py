@@ -41,7 +41,12 @@ def batch(settlements: Sequence[Settlement]) -> Batch:
             case Ack():
                 if delivery.tracked:
                     made.done.append(
-                        (*delivery.receipt, _text(outcome.result), outcome.ran, capped(outcome.error) or None)
+                        (
+                            *delivery.receipt,
+                            _text(outcome.result),
+                            outcome.ran,
+                            capped(outcome.error) if outcome.error else None,
+                        )
                     )
                 else:
                     made.plain.append(delivery.receipt)
@@ -76,7 +81,7 @@ def batch(settlements: Sequence[Settlement]) -> Batch:
                     delivery.attempt,
                     ended,
                     outcome.ran,
-                    capped(outcome.error) or None,
+                    capped(outcome.error) if outcome.error else None,
                     outcome.log or None,
                 )
             )
@@ -92,9 +97,25 @@ def state_of(reason: Reason) -> str:
             return "failed"
 
 
-def sent_row(envelope: Envelope) -> Row:
-    """id, type, body, headers, queue, priority, delay, at, expires, key, tracked."""
-    return (
+class SentRow(msgspec.Struct, gc=False):
+    """One message to store, as both databases read it from JSON. Moments are unix seconds."""
+
+    id: str
+    type: str
+    body: str
+    headers: str
+    queue: str
+    priority: int
+    delay: float
+    at: float | None
+    expires: float | None
+    key: str | None
+    tracked: bool
+
+
+def sent_row(envelope: Envelope) -> SentRow:
+    """The row of an envelope."""
+    return SentRow(
         envelope.id,
         envelope.type,
         envelope.body.decode(),
@@ -160,7 +181,7 @@ def _text(result: bytes | None) -> str | None:
 class QueueSql(Protocol):
     """What the transport asks of a database; one file of SQL per database answers."""
 
-    def send(self, rows: Sequence[Row], new: bool) -> Work[Collection[str] | None]:
+    def send(self, rows: Sequence[SentRow], new: bool) -> Work[Collection[str] | None]:
         """Store sent rows; the ids that were stored, or None for all of them.
 
         new  all of them are new, as far as is known; Conflict, and nothing stored, if that is wrong
@@ -194,3 +215,11 @@ class QueueSql(Protocol):
     def report(self, rows: Sequence[Row]) -> Work[None]: ...
 
     def counts(self) -> Work[dict[str, Counts]]: ...
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def as_json(rows: Sequence[object]) -> str:
+    """Rows as one JSON array: the cheapest way to bring many of them to a database."""
+    return _encode(rows).decode()

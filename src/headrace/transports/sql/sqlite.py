@@ -7,20 +7,18 @@ transaction; there is one writer at a time, so nothing needs to be locked or ski
 from collections.abc import Collection, Sequence
 from functools import partial
 
-import msgspec
-
 from headrace.bus.envelope import PRIORITIES, Receipt
 from headrace.bus.transport import Counts, Evidence, Lapsed
 from headrace.db.migrate import MESSAGES
 from headrace.db.port import Row, Statement, Steps, Work, statement
-from headrace.transports.sql.rows import Batch, merged
+from headrace.transports.sql.rows import Batch, SentRow, as_json, merged
 
 SEND = """
 INSERT INTO headrace_messages (message_id, type, body, headers, queue_name, priority, created_at, available_at, expires_at, unique_key, tracked)
-SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, $now,
-       COALESCE(value ->> 7, $now + (value ->> 6)), value ->> 8, value ->> 9, value ->> 10
+SELECT value ->> 'id', value ->> 'type', value ->> 'body', value ->> 'headers', value ->> 'queue', value ->> 'priority', $now,
+       COALESCE(value ->> 'at', $now + (value ->> 'delay')), value ->> 'expires', value ->> 'key', value ->> 'tracked'
   FROM json_each($1)
- WHERE NOT (value ->> 10) OR NOT EXISTS (SELECT 1 FROM headrace_jobs j WHERE j.id = value ->> 0)
+ WHERE NOT (value ->> 'tracked') OR NOT EXISTS (SELECT 1 FROM headrace_jobs j WHERE j.id = value ->> 'id')
 ON CONFLICT DO NOTHING
 RETURNING message_id, tracked"""
 
@@ -138,18 +136,18 @@ class SqliteQueue:
     def __init__(self, table: str = MESSAGES) -> None:
         self._table = table
 
-    def send(self, rows: Sequence[Row], new: bool) -> Work[Collection[str] | None]:
+    def send(self, rows: Sequence[SentRow], new: bool) -> Work[Collection[str] | None]:
         def steps() -> Steps[Collection[str] | None]:
-            stored = yield self._say(SEND, _json(rows))
+            stored = yield self._say(SEND, as_json(rows))
             tracked = [row[0] for row in stored if row[1]]
             if tracked:
-                yield self._say(SEND_JOBS, _json(tracked))
+                yield self._say(SEND_JOBS, as_json(tracked))
             return None if len(stored) == len(rows) else [row[0] for row in stored]
 
         return Work("send", steps)
 
     def holders(self, keys: Sequence[str]) -> Work[Sequence[Row]]:
-        return statement("holders", self._named(HOLDERS), _json(keys), writes=False)
+        return statement("holders", self._named(HOLDERS), as_json(keys), writes=False)
 
     def claim(self, queues: Sequence[str], limit: int, lease: float, worker: str) -> Work[Sequence[Row]]:
         def steps() -> Steps[Sequence[Row]]:
@@ -177,7 +175,7 @@ class SqliteQueue:
 
     def extend(self, receipts: Sequence[Receipt], lease: float) -> Work[Collection[int]]:
         def steps() -> Steps[Collection[int]]:
-            rows = yield self._say(EXTEND, _json(receipts), lease)
+            rows = yield self._say(EXTEND, as_json(receipts), lease)
             return {row[0] for row in rows}
 
         return Work("extend", steps)
@@ -188,7 +186,9 @@ class SqliteQueue:
 
     def release(self, worker: str, started: Sequence[Receipt], evidence: Evidence) -> Work[Sequence[Lapsed]]:
         cause = f"{evidence.cause}: {evidence.detail}"
-        return Work("release", partial(self._give_back, Statement(self._named(HELD), (worker, _json(started))), cause))
+        return Work(
+            "release", partial(self._give_back, Statement(self._named(HELD), (worker, as_json(started))), cause)
+        )
 
     def report(self, rows: Sequence[Row]) -> Work[None]:
         def steps() -> Steps[None]:
@@ -205,7 +205,7 @@ class SqliteQueue:
     def _settle(self, batch: Batch, worker: str) -> Steps[Collection[int] | None]:
         every = [batch.plain, batch.done, batch.nacks, batch.buries, batch.returns]
         asked = [row for rows in every for row in rows]
-        mine = {row[0]: row for row in (yield self._say(MINE, _json([row[:2] for row in asked])))}
+        mine = {row[0]: row for row in (yield self._say(MINE, as_json([row[:2] for row in asked])))}
         whole = len(mine) == len(asked)
         plain, done, nacks, buries, returns = every if whole else [[r for r in rows if r[0] in mine] for rows in every]
         for rows, text, jobs_text in (
@@ -215,7 +215,7 @@ class SqliteQueue:
             (done, "", DONE),
         ):
             if rows and text:
-                yield self._say(text, _json(rows))
+                yield self._say(text, as_json(rows))
             found = [(mine[row[0]], row) for row in rows]
             jobs = [
                 (job, retries, crashes, worker, *row[2:])
@@ -226,20 +226,20 @@ class SqliteQueue:
                 yield self._each(jobs_text, jobs)
         attempts = [row[1:] for row in batch.attempts if row[0] in mine]
         if attempts:
-            yield self._say(ATTEMPTS, _json(attempts), worker)
+            yield self._say(ATTEMPTS, as_json(attempts), worker)
         ended = [row[0] for rows in (plain, done, buries) for row in rows]
         if ended:
-            yield self._say(REMOVE, _json(ended))
+            yield self._say(REMOVE, as_json(ended))
         return None if whole else mine.keys()
 
     def _give_back(self, chosen: Statement, cause: str) -> Steps[Sequence[Lapsed]]:
         held = yield chosen
         if held:
             rows = [(row[0], row[1], row[5], bool(row[6]), row[7] + row[5], row[4]) for row in held]
-            yield self._say(GIVE_BACK, _json(rows))
+            yield self._say(GIVE_BACK, as_json(rows))
             tracked = [row for row, of in zip(rows, held, strict=True) if of[8]]
             yield self._each(GIVE_BACK_JOBS, [(*row[1:], cause) for row in tracked])
-            yield self._say(GIVE_BACK_ATTEMPTS, _json(tracked), cause)
+            yield self._say(GIVE_BACK_ATTEMPTS, as_json(tracked), cause)
         return [Lapsed(row[1] or "", row[2] or "", row[3], row[4] or "", row[5], bool(row[6])) for row in held]
 
     def _each(self, text: str, rows: Sequence[Row]) -> Statement:
@@ -250,10 +250,3 @@ class SqliteQueue:
 
     def _named(self, text: str) -> str:
         return text if self._table == MESSAGES else text.replace(MESSAGES, self._table)
-
-
-_encode = msgspec.json.Encoder().encode
-
-
-def _json(rows: Sequence[object]) -> str:
-    return _encode(rows).decode()

@@ -18,6 +18,7 @@ from headrace.transports.sql.store import Store
 LEASE = 30.0
 POLL = 4.0  # seconds between looks at the table when nothing was heard
 GROUP = 500  # envelopes of concurrent senders in one commit
+GIVEN_BACK = (Nack, Return)
 CHUNK = 5_000  # rows of one statement
 TRIES = 2  # more sends of a message whose unique key nobody holds
 REAP = 100  # lapsed loans given back in one transaction
@@ -60,7 +61,7 @@ class SqlTransport:
 
     async def settle(self, settlements: Sequence[Settlement]) -> Collection[Receipt]:
         accepted = await self._session(Role.SETTLE).run(self._sql.settle(rows.batch(settlements), self._worker))
-        if any(isinstance(settlement.verdict, Nack | Return) for settlement in settlements):
+        if any(isinstance(settlement.verdict, GIVEN_BACK) for settlement in settlements):
             self._heard.set()  # what was given back may be due before the sleep that is under way ends
         if accepted is None:
             return ()
@@ -113,7 +114,7 @@ class SqlTransport:
             return [Sent(envelope.id) for envelope in envelopes]
         return await self._answers(envelopes, set(stored), tries)
 
-    async def _store(self, made: Sequence[Row], new: bool) -> Collection[str] | None:
+    async def _store(self, made: Sequence[rows.SentRow], new: bool) -> Collection[str] | None:
         session = self._session(Role.SETTLE)
         if new:
             with contextlib.suppress(Conflict):
