@@ -23,6 +23,7 @@ from headrace.bus.transport import Evidence, Lapsed
 from headrace.clock import Clock
 from headrace.connections import Connections
 from headrace.db.migrate import Schema
+from headrace.db.port import Role
 from headrace.errors import AppNotFound, HeadraceError, TransportError
 from headrace.ledger.control import Control, WorkerRow
 from headrace.parts import Parts
@@ -133,7 +134,7 @@ async def _connect_heart(store: Store, parts: Parts, worker: Worker, row: Worker
     """In the heart's thread: a transport and a signature on connections of its own."""
     own = store.apart()
     transport = SqlTransport(own, parts.clock, row.id, parts.lease)
-    control = Control(own.database)
+    control = Control(own.database, transport.session(Role.HEART))
 
     async def sign() -> str:
         return await control.beat(msgspec.structs.replace(row, busy=worker.busy, done=worker.tally.done))

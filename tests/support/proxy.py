@@ -153,6 +153,7 @@ class Proxy:
         self._upstream = (host, port)
         self._mode: Mode = Pass()
         self._where = b""
+        self._present: set[Link] | None = None
         self._links: set[Link] = set()
         self._changed, self._over = asyncio.Event(), asyncio.Event()
         self._listening = threading.Event()
@@ -167,9 +168,12 @@ class Proxy:
         self._loop.call_soon_threadsafe(self._over.set)
         self._thread.join()
 
-    def set(self, mode: Mode, where: bytes = b"") -> None:
-        """Behave like this from now on, towards the links whose client has sent `where`."""
-        asyncio.run_coroutine_threadsafe(self._set(mode, where), self._loop).result()
+    def set(self, mode: Mode, where: bytes = b"", *, present: bool = False) -> None:
+        """Behave like this from now on, towards the links whose client has sent `where`.
+
+        present  only towards those that are open now: new ones pass
+        """
+        asyncio.run_coroutine_threadsafe(self._set(mode, where, present), self._loop).result()
 
     @property
     def links(self) -> int:
@@ -191,10 +195,12 @@ class Proxy:
         self.fired.set()
 
     def _mode_for(self, link: Link) -> Mode:
-        return self._mode if self._where in link.requests else Pass()
+        concerned = self._where in link.requests and (self._present is None or link in self._present)
+        return self._mode if concerned else Pass()
 
-    async def _set(self, mode: Mode, where: bytes) -> None:
+    async def _set(self, mode: Mode, where: bytes, present: bool) -> None:
         self._mode, self._where = mode, where
+        self._present = set(self._links) if present else None
         self.fired.clear()
         self._changed.set()
         self._changed = asyncio.Event()

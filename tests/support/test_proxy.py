@@ -82,6 +82,20 @@ async def test_a_mode_can_be_for_one_kind_of_connection(
     assert await connection.fetchval("SELECT 1") == 1
 
 
+async def test_a_mode_can_be_for_the_connections_that_are_open(
+    proxy: Proxy, connection: Connection, behind: str
+) -> None:
+    proxy.set(BlackHole(), present=True)
+    later: Connection = await asyncpg.connect(behind)
+    assert await later.fetchval("SELECT 1") == 1
+    asked = asyncio.create_task(connection.fetchval("SELECT 7"))
+    done, _ = await asyncio.wait([asked], timeout=0.2)
+    assert not done
+    await later.close()
+    proxy.set(Pass())
+    assert await asked == 7
+
+
 async def test_cut_before_a_request_means_it_never_happened(
     proxy: Proxy, connection: Connection, database: str
 ) -> None:

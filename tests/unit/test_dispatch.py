@@ -125,6 +125,12 @@ def test_message_for_one_handler_is_not_addressed() -> None:
     assert (envelope.type, envelope.queue, dict(envelope.headers)) == ("shop.Paid", "receipt", {})
 
 
+def test_message_for_one_handler_keeps_the_id_that_was_chosen() -> None:
+    [envelope] = a_dispatcher().fan_out(a_registry(receipt).of_class(Paid), b"{}", options(id_=ID))
+
+    assert envelope.id == ID
+
+
 def test_message_for_several_handlers_is_addressed_to_each() -> None:
     chosen = options(headers={"a": "b"}, unique="k", id_=ID)
 

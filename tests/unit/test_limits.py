@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from headrace.worker.limits import (
+    CHUNK_LIMIT,
     CLAIM_LIMIT,
     HELD_LIMIT,
     HORIZON,
@@ -14,6 +15,7 @@ from headrace.worker.limits import (
     Tally,
     allowance,
     appetite,
+    chunk,
     reached,
     smoothed,
 )
@@ -107,6 +109,32 @@ def test_worker_never_asks_for_more_than_it_has_room_for(
     assert wanted >= concurrency
     assert 0 <= room <= max(0, min(wanted - held, messages, CLAIM_LIMIT))
     assert room or held >= concurrency or not messages  # an idle lane asks for something
+
+
+@pytest.mark.parametrize(
+    ("mean_run", "waiting", "lanes", "many"),
+    [
+        (None, 100, 1, 1),  # nothing is known yet
+        (0.0, 0, 1, 1),
+        (0.0, 1, 1, 2),
+        (0.0, 10, 1, 11),
+        (0.0, 10, 5, 3),
+        (0.0, 11, 5, 4),
+        (0.0, 1000, 1, CHUNK_LIMIT),
+        (0.001, 1000, 1, 2),  # two milliseconds' worth
+        (0.0005, 1000, 1, 4),
+        (0.002, 1000, 1, 1),
+        (1.0, 1000, 1, 1),
+    ],
+)
+def test_chunk_of_plain_jobs_is_two_milliseconds_long(
+    mean_run: float | None, waiting: int, lanes: int, many: int
+) -> None:
+    assert chunk(mean_run, waiting, lanes) == many
+
+
+def test_worker_begins_with_nothing_done() -> None:
+    assert Tally() == Tally(received=0, done=0, failed=0, memory=0, seconds=0.0)
 
 
 @pytest.mark.parametrize(

@@ -26,54 +26,54 @@ TALKING = Outcome(b"7", "", "", 0.5, "line")
 @pytest.mark.parametrize(
     ("verdict", "tracked", "outcome", "made"),
     [
-        (ACK, False, QUIET, Batch(plain=[(1, 1)])),
-        (ACK, False, TALKING, Batch(plain=[(1, 1)])),
-        (ACK, True, QUIET, Batch(done=[(1, 1, None, 0.5, None)])),
-        (ACK, True, Outcome(b"7", ran=1), Batch(done=[(1, 1, "7", 1, None)])),
-        (ACK, True, Outcome(None, "not stored"), Batch(done=[(1, 1, None, 0.0, "not stored")])),
+        (ACK, False, QUIET, Batch(plain=[(5, 2)])),
+        (ACK, False, TALKING, Batch(plain=[(5, 2)])),
+        (ACK, True, QUIET, Batch(done=[(5, 2, None, 0.5, None)])),
+        (ACK, True, Outcome(b"7", ran=1), Batch(done=[(5, 2, "7", 1, None)])),
+        (ACK, True, Outcome(None, "not stored"), Batch(done=[(5, 2, None, 0.0, "not stored")])),
         (
             ACK,
             True,
             TALKING,
-            Batch(done=[(1, 1, "7", 0.5, None)], attempts=[(1, ID, 1, "completed", 0.5, None, "line")]),
+            Batch(done=[(5, 2, "7", 0.5, None)], attempts=[(5, ID, 1, "completed", 0.5, None, "line")]),
         ),
         (
             Nack(3.0),
             True,
             FAILED,
             Batch(
-                nacks=[(1, 1, 3.0, "ValueError: x", 0.5)], attempts=[(1, ID, 1, "failed", 0.5, "ValueError: x", None)]
+                nacks=[(5, 2, 3.0, "ValueError: x", 0.5)], attempts=[(5, ID, 1, "failed", 0.5, "ValueError: x", None)]
             ),
         ),
-        (Nack(3.0), True, QUIET, Batch(nacks=[(1, 1, 3.0, "", 0.5)])),
-        (Nack(3.0), False, FAILED, Batch(nacks=[(1, 1, 3.0, "ValueError: x", 0.5)])),
+        (Nack(3.0), True, QUIET, Batch(nacks=[(5, 2, 3.0, "", 0.5)])),
+        (Nack(3.0), False, FAILED, Batch(nacks=[(5, 2, 3.0, "ValueError: x", 0.5)])),
         (
             Bury(Reason.FAILED, "3 attempts"),
             True,
             FAILED,
             Batch(
-                buries=[(1, 1, "failed", "failed", "ValueError: x", "f00d", 0.5)],
-                attempts=[(1, ID, 1, "failed", 0.5, "ValueError: x", None)],
+                buries=[(5, 2, "failed", "failed", "ValueError: x", "f00d", 0.5)],
+                attempts=[(5, ID, 1, "failed", 0.5, "ValueError: x", None)],
             ),
         ),
         (
             Bury(Reason.QUARANTINED, "3 workers died"),
             True,
             Outcome(),
-            Batch(buries=[(1, 1, "quarantined", "quarantined", "3 workers died", "quarantined", 0.0)]),
+            Batch(buries=[(5, 2, "quarantined", "quarantined", "3 workers died", "quarantined", 0.0)]),
         ),
         (
             Bury(Reason.EXPIRED, "late"),
             False,
             Outcome(),
-            Batch(buries=[(1, 1, "expired", "expired", "late", "expired", 0.0)]),
+            Batch(buries=[(5, 2, "expired", "expired", "late", "expired", 0.0)]),
         ),
-        (Return(), True, TALKING, Batch(returns=[(1, 1, 0.0, False)])),
-        (Return(5.0, park=True), True, FAILED, Batch(returns=[(1, 1, 5.0, True)])),
+        (Return(), True, TALKING, Batch(returns=[(5, 2, 0.0, False)])),
+        (Return(5.0, park=True), True, FAILED, Batch(returns=[(5, 2, 5.0, True)])),
     ],
 )
 def test_settlement_becomes_rows(verdict: Verdict, tracked: bool, outcome: Outcome, made: Batch) -> None:
-    assert batch([a_settlement(verdict, outcome, tracked=tracked)]) == made
+    assert batch([a_settlement(verdict, outcome, receipt=(5, 2), tracked=tracked)]) == made
 
 
 def test_mixed_batch_is_sorted_and_keeps_its_order() -> None:
@@ -152,6 +152,15 @@ def test_row_becomes_a_delivery() -> None:
     assert (made.receipt, made.id, made.type, made.queue, made.body) == ((5, 2), "m", "t", "q", '"ä"'.encode())
     assert (made.priority, made.retries, made.crashes, made.attempt) == (9, 1, 2, 4)
     assert (made.tracked, made.expired, made.parked, made.waited) == (True, False, 0.0, 0.25)
+
+
+def test_row_of_a_store_that_answers_bytes_becomes_a_delivery_too() -> None:
+    row = (5, 2, "m", "t", "q", b"\xff", b"{\xff}", 9, 0, 0, 0, 1, 7.5, 0.25, 99.0)
+
+    made = delivery(row, "t")
+
+    assert (made.body, made.headers) == (b"\xff", "{\N{REPLACEMENT CHARACTER}}")
+    assert (made.tracked, made.expired, made.parked) == (False, True, 7.5)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def seconds(value: Duration, name: str = "duration") -> float:
         form = _FORM.fullmatch(value)
         if form is None:
             raise BadOption(
-                f"{name}={value!r} is not a duration",
+                f"{name}={_short(value)} is not a duration",
                 hint='write a number and a unit: "250ms", "10s", "5m", "2h", "7d"',
             )
         plain = float(form[1]) * _UNITS[form[2]]

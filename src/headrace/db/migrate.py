@@ -7,7 +7,7 @@ from importlib import resources
 
 import msgspec
 
-from headrace.db.port import Database, Role, Statement, Steps, Work
+from headrace.db.port import Database, Role, Statement, Steps, T, Work
 from headrace.errors import SchemaMissing, SchemaNewer, SchemaOlder
 
 MESSAGES = "headrace_messages"  # the one table whose name can be chosen (?table=)
@@ -66,7 +66,7 @@ class Schema:
 
     async def version(self) -> int:
         """The version of the tables that are there; 0 for none."""
-        return await self._database.session(Role.BROWSE).run(Work("schema", self._read, writes=False))
+        return await self._run(Work("schema", self._read, writes=False))
 
     async def plan(self) -> Sequence[Migration]:
         """What `upgrade` would apply."""
@@ -75,7 +75,7 @@ class Schema:
 
     async def upgrade(self, to: int | None = None) -> Sequence[Migration]:
         """Apply what is missing, all or nothing; returns what was applied."""
-        return await self._database.session(Role.BROWSE).run(Work("upgrade", lambda: self._apply(to)))
+        return await self._run(Work("upgrade", lambda: self._apply(to)))
 
     async def ensure(self) -> None:
         """Create the tables where there are none; refuse older and newer ones."""
@@ -93,6 +93,14 @@ class Schema:
                 f"the tables in {self._database.dsn} are of schema {there}, this code knows {code}",
                 hint="upgrade headrace on this host",
             )
+
+    async def _run(self, work: Work[T]) -> T:
+        """Through a connection that is not kept: this is done once in the life of a process."""
+        session = self._database.session(Role.BROWSE)
+        try:
+            return await session.run(work)
+        finally:
+            await session.aclose()
 
     def _read(self) -> Steps[int]:
         if not (yield Statement(_EXISTS[self._dialect], ("headrace_schema",)))[0][0]:

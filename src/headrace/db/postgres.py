@@ -22,7 +22,7 @@ DIALECT = Dialect(
     uuid="({0})::uuid",
 )
 CONNECT_TIMEOUT = 5.0
-COMMAND_TIMEOUT = 6.0  # also how long a half-open connection may go unnoticed
+COMMAND_TIMEOUT = 5.0  # with the poll it bounds how long a half-open connection goes unnoticed
 TRIES = 8  # of work that the server asks to run again
 
 # Plans must not depend on the statistics of a table that is empty now and has a million rows in a

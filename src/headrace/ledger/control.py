@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from headrace.db.port import Database, Role, statement
+from headrace.db.port import Database, Role, Session, statement
 from headrace.ledger.statements import WorkersSql
 
 Wanted = Literal["run", "drain"]
@@ -45,10 +45,13 @@ class WorkerSeen(msgspec.Struct, frozen=True):
 
 
 class Control:
-    """The table of workers, through a session that is never behind another statement."""
+    """The table of workers, through a session that is never behind another statement.
 
-    def __init__(self, database: Database) -> None:
-        self._session = database.session(Role.HEART)
+    session  the one that its caller beats with, if there is one
+    """
+
+    def __init__(self, database: Database, session: Session | None = None) -> None:
+        self._session = session or database.session(Role.HEART)
         self._sql = WorkersSql(database.dialect)
 
     async def beat(self, worker: WorkerRow) -> Wanted:

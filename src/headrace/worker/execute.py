@@ -74,9 +74,14 @@ async def run_wrapped(handler: Handler, context: Context, around: Sequence[Aroun
 def run_sync(handler: Handler, context: Context) -> Ran:
     """Run a `def` handler in this thread."""
     step = copy_context().run
+    step(CURRENT.set, context)
+    return guarded(partial(step, handler.call, context.delivery.body, context))
+
+
+def guarded(call: Callable[[], Any]) -> Ran:
+    """What comes of a call in which code of yours may run: a handler, or the encoding of what it returned."""
     try:
-        step(CURRENT.set, context)
-        return Ran(None, step(handler.call, context.delivery.body, context))
+        return Ran(None, call())
     except BaseException as error:  # noqa: BLE001  # SystemExit and the like end the job, not the thread
         return Ran(error, None)
 

@@ -13,12 +13,12 @@ from headrace.bus.codec import encode
 from headrace.bus.context import Context, headers_of
 from headrace.bus.dispatch import split
 from headrace.bus.envelope import HANDLER_HEADER, NO_OUTCOME, Delivery, Outcome, Settlement
-from headrace.bus.fingerprint import fingerprint, traceback_text
+from headrace.bus.fingerprint import cause, fingerprint, traceback_text
 from headrace.bus.registry import Handler, Registry, Rules
 from headrace.bus.retry import ACK, Return, decide, max_crashes, refuse
 from headrace.bus.transport import Transport
-from headrace.errors import HeadraceError, LeaseLost, ResultNotStored, TimeLimitExceeded
-from headrace.worker.execute import Ran, begin, finish, run_sync, run_wrapped
+from headrace.errors import HeadraceError, LeaseLost, ResultNotStored, TimeLimitExceeded, Unencodable
+from headrace.worker.execute import Ran, begin, finish, guarded, run_sync, run_wrapped
 from headrace.worker.lane import Lane
 from headrace.worker.recorder import Recorder
 from headrace.worker.settings import Application
@@ -76,10 +76,9 @@ class Runner:
         else:
             run = begin(handler, context)
             ran = run if isinstance(run, Ran) else await finish(run)
-        if lane.reason or isinstance(ran.error, asyncio.CancelledError):
+        if lane.reason or issubclass(type(ran.error), asyncio.CancelledError):  # isinstance() asks the error itself
             ran = await self._taken_back(lane, ran)
-        if lane.context is context:  # else it was given up, and its outcome is recorded
-            self._end(lane, handler, context, ran, settle)
+        self._end(lane, handler, context, ran, settle)
 
     def run_chunk(self, lane: Lane, handlers: Sequence[Handler], settle: Settle) -> None:
         """In the lane's thread: the chunk's deliveries, each with its handler, until the rest is taken back."""
@@ -90,10 +89,9 @@ class Runner:
             except IndexError:
                 return
             context = self._begin(lane, handler, delivery)
-            ran = run_sync(handler, context)
+            self._end(lane, handler, context, run_sync(handler, context), settle)
             if lane.thread is not thread:
-                return  # given up: the outcome was recorded without us
-            self._end(lane, handler, context, ran, settle)
+                return  # given up: the lane goes on with another one
 
     def give_up(self, lane: Lane, context: Context, settle: Settle) -> None:
         """A thread cannot be interrupted: record the timeout, and leave the thread to itself."""
@@ -132,20 +130,27 @@ class Runner:
         return context
 
     def _end(self, lane: Lane, handler: Handler, context: Context, ran: Ran, settle: Settle) -> None:
-        delivery, error = context.delivery, ran.error
-        seconds = self._clock.monotonic() - context.started
+        """Until its outcome is ready it counts as running: looking at a result or an error runs code of yours."""
+        settlement = self._settlement(handler, context, ran, self._clock.monotonic() - context.started)
+        if lane.context is not context:
+            return  # given up: the outcome was recorded without us
         lane.context = None
         if self._recorder is not None:
             self._recorder.stop(lane.number)
+        settle(settlement)
+
+    def _settlement(self, handler: Handler, context: Context, ran: Ran, seconds: float) -> Settlement:
+        delivery, error = context.delivery, ran.error
         if error is None:
             wanted = delivery.tracked and ran.result is not None
             result, note = _encoded(ran.result) if wanted else (None, "")
-            settle(Settlement(delivery, ACK, Outcome(result, note, "", seconds, context.logged())))
-        elif isinstance(error, Stopped):
-            settle(Settlement(delivery, Return(), NO_OUTCOME))
-        else:
-            verdict = decide(error, delivery.retries, handler.rules.retry, chance.roll(), delivery.parked)
-            settle(Settlement(delivery, verdict, _outcome(error, seconds, context.logged())))
+            return Settlement(delivery, ACK, Outcome(result, note, "", seconds, context.logged()))
+        if type(error) is Stopped:
+            return Settlement(delivery, Return(), NO_OUTCOME)
+        about = (delivery.retries, handler.rules.retry, chance.roll(), delivery.parked)
+        judged = guarded(partial(decide, error, *about))
+        verdict = decide(RuntimeError(), *about) if judged.error is not None else judged.result
+        return Settlement(delivery, verdict, _outcome(error, seconds, context.logged()))
 
     async def _taken_back(self, lane: Lane, ran: Ran) -> Ran:
         """Take back our cancellation of the lane's task, and say what it meant."""
@@ -209,11 +214,11 @@ class _Threaded:
 
 def _encoded(result: object) -> tuple[bytes | None, str]:
     """The result as JSON, and a note when it cannot be kept."""
-    try:
-        body = encode(result)
-    except HeadraceError as error:
-        why = error.why or error.what
+    error, body = guarded(partial(encode, result))
+    if error is not None:
+        why = error.why or error.what if type(error) is Unencodable else cause(error)
         return None, str(ResultNotStored("the result has no JSON form", why=why, hint="return plain data"))
+    assert isinstance(body, bytes)
     if len(body) > RESULT_LIMIT:
         what = f"the result is {len(body):,} bytes, the limit is {RESULT_LIMIT:,}"
         return None, str(ResultNotStored(what, hint="return a reference"))

@@ -6,6 +6,7 @@ place (I8), counts that add up (I9).
 """
 
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -148,5 +149,10 @@ def _outcome(id: str, state: str, result: str | None, runs: list[Run]) -> Iterat
         return
     if not done:
         yield f"I4 {id} is completed, and no run of it ended well: {runs}"
-    elif result is not None and json.loads(result) != list(max(run.receipt for run in runs)):
+    elif _is_receipt(result) and json.loads(result or "") != list(max(run.receipt for run in runs)):
         yield f"I4 {id} has the result of loan {result}; its runs: {runs}"
+
+
+def _is_receipt(result: str | None) -> bool:
+    """Whether the handler has answered the loan under which it ran."""
+    return re.fullmatch(r"\[\d+,\d+\]", result or "") is not None

@@ -52,15 +52,15 @@ class SqlTransport:
         deadline = self._clock.monotonic() + wait
         while True:
             self._heard.clear()  # before looking, so that what comes during the look is heard
-            claimed = await self._session(Role.FETCH).run(self._sql.claim(queues, limit, self.lease, self._worker))
+            claimed = await self.session(Role.FETCH).run(self._sql.claim(queues, limit, self.lease, self._worker))
             left = deadline - self._clock.monotonic()
             if claimed or left <= 0 or self._interrupted:
                 return [self._delivery(row) for row in claimed]
-            due = await self._session(Role.FETCH).run(self._sql.next_due(queues))
+            due = await self.session(Role.FETCH).run(self._sql.next_due(queues))
             await self._clock.wait(self._heard, min(left, POLL, max(0.0, POLL if due is None else due)))
 
     async def settle(self, settlements: Sequence[Settlement]) -> Collection[Receipt]:
-        accepted = await self._session(Role.SETTLE).run(self._sql.settle(rows.batch(settlements), self._worker))
+        accepted = await self.session(Role.SETTLE).run(self._sql.settle(rows.batch(settlements), self._worker))
         if any(isinstance(settlement.verdict, GIVEN_BACK) for settlement in settlements):
             self._heard.set()  # what was given back may be due before the sleep that is under way ends
         if accepted is None:
@@ -75,18 +75,18 @@ class SqlTransport:
     # ── Leasing, Reporting, Countable ────────────────────────────────────────────────────────
 
     async def extend(self, receipts: Sequence[Receipt]) -> Collection[Receipt]:
-        kept = await self._session(Role.HEART).run(self._sql.extend(receipts, self.lease))
+        kept = await self.session(Role.HEART).run(self._sql.extend(receipts, self.lease))
         return [receipt for receipt in receipts if receipt[0] not in kept]
 
     async def reap(self) -> Sequence[Lapsed]:
-        return await self._session(Role.HEART).run(self._sql.reap(REAP))
+        return await self.session(Role.HEART).run(self._sql.reap(REAP))
 
     async def release_worker(self, worker: str, started: Collection[Receipt], evidence: Evidence) -> Sequence[Lapsed]:
-        return await self._session(Role.HEART).run(self._sql.release(worker, list(started), evidence))
+        return await self.session(Role.HEART).run(self._sql.release(worker, list(started), evidence))
 
     async def report(self, reports: Sequence[Report]) -> None:
         if reports:
-            await self._session(Role.SETTLE).run(
+            await self.session(Role.SETTLE).run(
                 self._sql.report([(*rows.report_row(r), self._worker) for r in reports])
             )
 
@@ -95,11 +95,12 @@ class SqlTransport:
         self._heard.set()
 
     async def counts(self) -> Mapping[str, Counts]:
-        return await self._session(Role.FETCH).run(self._sql.counts())
+        return await self.session(Role.FETCH).run(self._sql.counts())
 
     # ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def _session(self, role: Role) -> Session:
+    def session(self, role: Role) -> Session:
+        """Its connection for this."""
         return self._sessions[role]
 
     async def _write(self, envelopes: Sequence[Envelope], tries: int = TRIES) -> Sequence[Sent | Duplicate]:
@@ -115,7 +116,7 @@ class SqlTransport:
         return await self._answers(envelopes, set(stored), tries)
 
     async def _store(self, made: Sequence[rows.SentRow], new: bool) -> Collection[str] | None:
-        session = self._session(Role.SETTLE)
+        session = self.session(Role.SETTLE)
         if new:
             with contextlib.suppress(Conflict):
                 return await session.run(self._sql.send(made, new=True))
@@ -124,7 +125,7 @@ class SqlTransport:
     async def _answers(self, envelopes: Sequence[Envelope], stored: set[str], tries: int) -> Sequence[Sent | Duplicate]:
         """Who was stored, and who holds the key of the others."""
         keys = [e.unique for e in envelopes if e.unique is not None and e.id not in stored]
-        holders = await self._session(Role.SETTLE).run(self._sql.holders(keys)) if keys else ()
+        holders = await self.session(Role.SETTLE).run(self._sql.holders(keys)) if keys else ()
         held: dict[str, str] = {row[0]: row[1] for row in holders}
         answers: list[Sent | Duplicate] = []
         for envelope in envelopes:
@@ -145,7 +146,7 @@ class SqlTransport:
                 if not queue or queue in wanted:
                     self._heard.set()
 
-            await self._session(Role.FETCH).listen(self._table, heard)
+            await self.session(Role.FETCH).listen(self._table, heard)
             self._listening = True
 
     def _delivery(self, row: Row) -> Delivery:
