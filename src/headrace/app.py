@@ -1,5 +1,6 @@
 """The application: tasks, handlers, middleware, listeners, and the store they share."""
 
+import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
@@ -92,6 +93,7 @@ class App:
         )  # fmt: skip
         self.dispatcher: Dispatcher = self.parts.dispatcher()
         self._pool: Pool | None = None
+        self._making = threading.Lock()  # of the pool, by loops of several threads
         self.bridge = Bridge(self.aclose)
 
     @property
@@ -103,10 +105,10 @@ class App:
 
     async def connections(self) -> "Connections":
         """The store as this event loop sees it, opened when first asked for."""
-        if self._pool is None:
-            from headrace.connections import Pool  # `import headrace` is light: nothing of a store before it is used
+        from headrace.connections import Pool  # `import headrace` is light: nothing of a store before it is used
 
-            self._pool = Pool(self.parts)
+        with self._making:
+            self._pool = self._pool or Pool(self.parts)
         return await self._pool.here()
 
     async def aclose(self) -> None:

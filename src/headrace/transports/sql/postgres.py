@@ -131,7 +131,8 @@ BURY = f"""
 WITH gone AS (
   DELETE FROM headrace_messages m
    USING unnest($1::bigint[], $2::integer[], $3::text[], $4::text[], $5::text[], $6::text[], $7::float8[]) AS r(id, loan, state, reason, error, fingerprint, ran)
-   WHERE {_MINE} RETURNING m.*, r.state, r.reason, r.error, r.fingerprint, r.ran
+   WHERE {_MINE} RETURNING m.*, r.state, r.reason, r.fingerprint, r.ran,
+             CASE WHEN r.reason = 'quarantined' THEN concat_ws(', the last: ', r.error, m.evidence) ELSE r.error END AS error
 ), dead AS (
   INSERT INTO headrace_dead (id, type, queue, priority, body, headers, tracked, reason, error, fingerprint, retries, crashes, created_at, died_at)
   SELECT COALESCE(message_id, gen_random_uuid()), type, queue_name, priority, body, headers, tracked, reason, error, fingerprint, retries, crashes,
@@ -179,7 +180,8 @@ def _give_back(chosen: str) -> str:
     return f"""
 WITH ended AS MATERIALIZED ({chosen}
 ), back AS (
-  UPDATE headrace_messages m SET {_FREE}, crashes = m.crashes + e.charged::integer
+  UPDATE headrace_messages m
+     SET {_FREE}, crashes = m.crashes + e.charged::integer, evidence = CASE WHEN e.charged THEN $1::text || ': ' || $2::text ELSE m.evidence END
     FROM ended e WHERE m.id = e.id
   RETURNING m.message_id, m.type, m.queue_name, m.retries, m.crashes, m.tracked, e.worker, e.charged
 ), job AS (

@@ -73,15 +73,17 @@ _RANDOM_ID = "lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || s
 BURY = f"""
 INSERT INTO headrace_dead (id, type, queue, priority, body, headers, tracked, reason, error, fingerprint, retries, crashes, created_at, died_at)
 SELECT COALESCE(m.message_id, {_RANDOM_ID}), m.type, m.queue_name, m.priority, m.body, m.headers, m.tracked,
-       r.value ->> 3, r.value ->> 4, r.value ->> 5, m.retries, m.crashes, m.created_at, $now
+       r.value ->> 3, CASE WHEN r.value ->> 3 = 'quarantined' AND m.evidence IS NOT NULL THEN (r.value ->> 4) || ', the last: ' || m.evidence ELSE r.value ->> 4 END,
+       r.value ->> 5, m.retries, m.crashes, m.created_at, $now
   FROM json_each($1) r CROSS JOIN headrace_messages m WHERE m.id = r.value ->> 0
 ON CONFLICT (id) DO UPDATE SET reason = excluded.reason, error = excluded.error, fingerprint = excluded.fingerprint, retries = excluded.retries,
        crashes = excluded.crashes, died_at = excluded.died_at"""
 
 BURY_JOBS = """
 UPDATE headrace_jobs
-   SET state = $5, retries = $2, crashes = $3, worker = $4, error = $7, ran = $9, started_at = $now - $9, finished_at = $now
- WHERE id = $1"""  # $6 reason, $8 fingerprint
+   SET state = $5, retries = $2, crashes = $3, worker = $4, ran = $9, started_at = $now - $9, finished_at = $now,
+       error = COALESCE((SELECT d.error FROM headrace_dead d WHERE d.id = $1), $7)
+ WHERE id = $1"""  # after BURY, which adds the evidence; $6 reason, $8 fingerprint
 
 RETURN = f"""
 UPDATE headrace_messages AS m
@@ -108,7 +110,9 @@ HELD = """SELECT m.id, m.message_id, m.type, m.queue_name, m.worker, m.crashes +
  WHERE m.delivered_at IS NOT NULL AND m.worker = $1"""
 
 # Rows here: id, message id, crashes now, charged, tries now, worker.
-GIVE_BACK = f"UPDATE headrace_messages AS m SET {_FREE}, crashes = r.value ->> 2 FROM json_each($1) r WHERE m.id = r.value ->> 0"
+GIVE_BACK = f"""
+UPDATE headrace_messages AS m SET {_FREE}, crashes = r.value ->> 2, evidence = CASE WHEN r.value ->> 3 THEN $2 ELSE m.evidence END
+  FROM json_each($1) r WHERE m.id = r.value ->> 0"""
 GIVE_BACK_JOBS = """
 UPDATE headrace_jobs
    SET state = CASE WHEN $4 > 0 THEN 'retrying' ELSE 'pending' END, crashes = $2, worker = $5, error = CASE WHEN $3 THEN $6 ELSE error END
@@ -236,7 +240,7 @@ class SqliteQueue:
         held = yield chosen
         if held:
             rows = [(row[0], row[1], row[5], bool(row[6]), row[7] + row[5], row[4]) for row in held]
-            yield self._say(GIVE_BACK, as_json(rows))
+            yield self._say(GIVE_BACK, as_json(rows), cause)
             tracked = [row for row, of in zip(rows, held, strict=True) if of[8]]
             yield self._each(GIVE_BACK_JOBS, [(*row[1:], cause) for row in tracked])
             yield self._say(GIVE_BACK_ATTEMPTS, as_json(tracked), cause)

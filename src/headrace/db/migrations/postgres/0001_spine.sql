@@ -11,7 +11,7 @@ CREATE TABLE headrace_messages (
   lease_until  timestamp(6),                          -- the loan ends here, extended or not
   message_id   uuid,
   type         text,
-  priority     smallint NOT NULL DEFAULT 4,           -- 0 to 9, larger first
+  priority     smallint NOT NULL DEFAULT 4 CHECK (priority BETWEEN 0 AND 9),  -- larger first
   loan         integer NOT NULL DEFAULT 0,            -- raised by every claim; with id, the receipt
   retries      smallint NOT NULL DEFAULT 0,           -- verdicts that gave it back
   crashes      smallint NOT NULL DEFAULT 0,           -- loans that ended without a verdict
@@ -19,7 +19,8 @@ CREATE TABLE headrace_messages (
   worker       text,
   unique_key   text,
   expires_at   timestamp(6),
-  parked_at    timestamp(6)                           -- when a worker first did not know its type
+  parked_at    timestamp(6),                          -- when a worker first did not know its type
+  evidence     text                                   -- how the last worker died that was running it
 ) WITH (fillfactor = 85, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000,
         autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 1000000);
 CREATE INDEX headrace_messages_ready ON headrace_messages (queue_name, priority, available_at, id) WHERE delivered_at IS NULL;

@@ -11,7 +11,7 @@ CREATE TABLE headrace_messages (
   lease_until  REAL,                                  -- the loan ends here, extended or not
   message_id   TEXT UNIQUE,
   type         TEXT,
-  priority     INTEGER NOT NULL DEFAULT 4,            -- 0 to 9, larger first
+  priority     INTEGER NOT NULL DEFAULT 4 CHECK (priority BETWEEN 0 AND 9),  -- larger first
   loan         INTEGER NOT NULL DEFAULT 0,            -- raised by every claim; with id, the receipt
   retries      INTEGER NOT NULL DEFAULT 0,            -- verdicts that gave it back
   crashes      INTEGER NOT NULL DEFAULT 0,            -- loans that ended without a verdict
@@ -19,7 +19,8 @@ CREATE TABLE headrace_messages (
   worker       TEXT,
   unique_key   TEXT,
   expires_at   REAL,
-  parked_at    REAL                                   -- when a worker first did not know its type
+  parked_at    REAL,                                  -- when a worker first did not know its type
+  evidence     TEXT                                   -- how the last worker died that was running it
 );
 CREATE INDEX headrace_messages_ready ON headrace_messages (queue_name, priority, available_at, id) WHERE delivered_at IS NULL;
 CREATE INDEX headrace_messages_lease ON headrace_messages (lease_until) WHERE delivered_at IS NOT NULL;
