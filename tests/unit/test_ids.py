@@ -26,7 +26,7 @@ def test_all_random_bits_alike_leave_version_and_variant_alone(bits: int) -> Non
     assert made.int >> 80 == 1000
 
 
-@given(some.lists(some.tuples(some.floats(0, HIGHEST, exclude_max=True), some.integers(0, 2**74 - 1)), max_size=50))
+@given(some.lists(some.tuples(some.floats(0, HIGHEST - 1), some.integers(0, 2**74 - 1)), max_size=50))
 def test_ids_only_grow_whatever_the_clock_and_the_dice_do(story: list[tuple[float, int]]) -> None:
     moments = [moment for moment, _ in story]
     dice = [bits for _, bits in story]

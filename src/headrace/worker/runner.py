@@ -149,7 +149,7 @@ class Runner:
             return Settlement(delivery, Return(), NO_OUTCOME)
         about = (delivery.retries, handler.rules.retry, chance.roll(), delivery.parked)
         judged = guarded(partial(decide, error, *about))
-        verdict = decide(RuntimeError(), *about) if judged.error is not None else judged.result
+        verdict: Any = decide(RuntimeError(), *about) if judged.error is not None else judged.result
         return Settlement(delivery, verdict, _outcome(error, seconds, context.logged()))
 
     async def _taken_back(self, lane: Lane, ran: Ran) -> Ran:
