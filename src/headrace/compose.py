@@ -110,7 +110,7 @@ async def work_here(parts: Parts, settings: WorkerSettings, connections: Connect
 
 
 async def _work(parts: Parts, settings: WorkerSettings, seat: Seat, say: Callable[[str], None]) -> str:
-    settings = msgspec.structs.replace(settings, name=seat.worker, lease=parts.lease)
+    settings = msgspec.structs.replace(settings, name=seat.worker, lease=parts.lease, beating=True)
     store = open_store(parts.store, parts.clock)
     await _ensure(store, parts.clock, say)
     transport = SqlTransport(store, parts.clock, seat.worker, parts.lease)

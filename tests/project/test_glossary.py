@@ -35,9 +35,7 @@ def defined() -> list[tuple[str, str]]:
 
 def refused_words() -> dict[str, str]:
     """Each refused word of the table and what to say instead."""
-    rows = re.findall(
-        r"^\| (.+?) \| (.+?) \|$", GLOSSARY.partition("## Refused words")[2], re.MULTILINE
-    )
+    rows = re.findall(r"^\| (.+?) \| (.+?) \|$", GLOSSARY.partition("## Refused words")[2], re.MULTILINE)
     return {word: say for words, say in rows[2:] for word in words.split(", ")}
 
 
@@ -77,11 +75,7 @@ def names(tree: ast.AST) -> Iterator[tuple[int, str]]:
     """What a module gives a name to, and where."""
     for node in ast.walk(tree):
         match node:
-            case (
-                ast.FunctionDef(name=name)
-                | ast.AsyncFunctionDef(name=name)
-                | ast.ClassDef(name=name)
-            ):
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
                 yield node.lineno, name
             case ast.arg(arg=name) | ast.Name(id=name, ctx=ast.Store()):
                 yield node.lineno, name
@@ -94,9 +88,7 @@ def names(tree: ast.AST) -> Iterator[tuple[int, str]]:
 def refused(name: str) -> bool:
     parts = {part.lower() for part in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)}
     return (
-        bool(parts & REFUSED_NAMES)
-        or name.lower().strip("_") in REFUSED_WHOLE
-        or name.startswith(REFUSED_BEGINNINGS)
+        bool(parts & REFUSED_NAMES) or name.lower().strip("_") in REFUSED_WHOLE or name.startswith(REFUSED_BEGINNINGS)
     )
 
 

@@ -45,9 +45,7 @@ class Import:
 @pytest.fixture(scope="module")
 def imported() -> Import:
     """What one `import headrace` does in a fresh interpreter."""
-    probe = subprocess.run(
-        [sys.executable, "-c", PROBE], capture_output=True, text=True, check=False
-    )
+    probe = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=False)
     assert probe.returncode == 0, probe.stderr
     return msgspec.convert(json.loads(probe.stdout), Import)
 

@@ -1,4 +1,4 @@
-"""Right and wrong calls, for type checkers only: a line that ends in `# wrong` must be an error, all others must not."""
+"""Right and wrong calls, for type checkers only: just the lines that end in `# wrong` must be errors."""
 
 from typing import assert_type
 

@@ -10,6 +10,7 @@ from headrace.bus.durations import Duration, seconds
 from headrace.bus.envelope import HANDLER_HEADER, PRIORITIES
 from headrace.errors import BadOption, NaiveDatetime, Unencodable
 
+END_OF_TIME = 253_402_300_800.0  # the year 10000, which no datetime can hold
 NAME_LIMIT = 190  # characters of a queue name or key (Symfony's column)
 
 
@@ -69,7 +70,10 @@ def moment(value: datetime, what: str) -> float:
             f"{what}={value.isoformat()} has no time zone",
             hint='write datetime.now(UTC), or .replace(tzinfo=ZoneInfo("Europe/Berlin"))',
         )
-    return value.timestamp()
+    seconds_utc = value.timestamp()
+    if not 0 <= seconds_utc < END_OF_TIME:
+        raise BadOption(f"{what}={value.isoformat()} is out of range", hint="allowed: 1970 to 9999, in UTC")
+    return seconds_utc
 
 
 def priority(value: int) -> int:

@@ -68,6 +68,14 @@ class Session(Protocol):
         """Run in one transaction. StoreUnreachable: nothing was done. OutcomeUnknown: perhaps."""
         ...
 
+    async def ready(self) -> None:
+        """Connect, if that is still to be done. StoreUnreachable."""
+        ...
+
+    async def rest(self) -> None:
+        """Let others have the connection, unless something is under way; `run` makes a new one."""
+        ...
+
     async def listen(self, channel: str, heard: Callable[[str], None]) -> None:
         """Call `heard` for each notification, and after a loss of the connection."""
         ...

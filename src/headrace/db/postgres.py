@@ -116,6 +116,15 @@ class PostgresSession:
                     raise self._translated(error, work.name) from error
             raise AssertionError("unreachable")
 
+    async def ready(self) -> None:
+        if self._connection is None or self._connection.is_closed():
+            async with self._lock:
+                await self._connected()
+
+    async def rest(self) -> None:
+        if not self._lock.locked():
+            await self.aclose()
+
     async def listen(self, channel: str, heard: Callable[[str], None]) -> None:
         async with self._lock:
             self._heard[channel] = heard

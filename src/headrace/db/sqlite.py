@@ -72,6 +72,12 @@ class SqliteSession:
     async def run(self, work: Work[T]) -> T:
         return await self._engine.run(work, self._durable)
 
+    async def ready(self) -> None:
+        """The engine has one connection for everybody."""
+
+    async def rest(self) -> None:
+        """As above."""
+
     async def listen(self, channel: str, heard: Callable[[str], None]) -> None:
         """Any write to the file is heard, whoever wrote; the channel is not looked at."""
         watch = self._engine.watch(heard)

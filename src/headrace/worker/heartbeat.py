@@ -70,8 +70,7 @@ class Heart:
             pause = self._pause
             try:
                 began = self._clock.monotonic()
-                receipts = list(self._held)
-                lost = await leasing.extend(receipts) if receipts else ()
+                lost = await leasing.extend(list(self._held))  # also when nothing is held: it proves that we could
                 tell(self._lost, lost, began)
                 await leasing.reap()
                 tell(self._wanted, await sign())

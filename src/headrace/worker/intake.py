@@ -9,6 +9,8 @@ from headrace.clock import Clock
 from headrace.worker.limits import UNSETTLED_LIMIT, Tally, allowance, appetite, smoothed
 from headrace.worker.settings import WorkerSettings
 
+TRUSTED = 2 / 3  # of a lease, since the last beat of the heart
+
 
 class Intake:
     """Loans between being received and being settled.
@@ -33,6 +35,10 @@ class Intake:
 
     def __len__(self) -> int:
         return len(self._line)
+
+    def renewable(self) -> bool:
+        """Whether the heart has renewed leases lately, so that it may be trusted with more."""
+        return self._clock.monotonic() - self._renewed < self._settings.lease * TRUSTED
 
     def queues(self) -> Sequence[str]:
         """In which order to ask: as configured, or rotated by one each time."""

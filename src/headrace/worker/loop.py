@@ -36,7 +36,10 @@ ABANDONED_LIMIT = 8  # threads past their time limit before the worker asks to b
 
 
 class Worker:
-    """One process's worth of work on one transport."""
+    """One process's worth of work on one transport.
+
+    memory  bytes that the process has resident
+    """
 
     def __init__(
         self,
@@ -130,6 +133,7 @@ class Worker:
     def lost(self, receipts: Collection[Receipt], asked: float) -> None:
         """From the heart: these loans are over; the others were renewed at `asked`."""
         self._intake.renewed(asked, receipts)
+        self._change.set()
         for lane in self._lanes:
             if lane.context is not None and lane.context.delivery.receipt in receipts:
                 self._cancel(lane, lane.context, "lost")
@@ -148,7 +152,7 @@ class Worker:
                 return
             self._change.clear()
             room = self._intake.room(len(self._settler))
-            if not room:
+            if not room or (self._settings.beating and not self._intake.renewable()):
                 await self._clock.wait(self._change, LOOK_ROUND)
                 continue
             try:

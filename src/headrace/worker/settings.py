@@ -20,6 +20,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     prefetch  deliveries held beyond the running ones; None: as the run times suggest
     name      under which its loans are held
     lease     seconds; what has not been renewed for that long is no longer ours
+    beating   a heart renews the leases: nothing is asked for before it beats, or while it does not
     """
 
     queues: Sequence[str] = ("default",)
@@ -31,6 +32,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     prefetch: int | None = None
     name: str = ""
     lease: float = 30.0
+    beating: bool = False
 
 
 class Application(msgspec.Struct, frozen=True):

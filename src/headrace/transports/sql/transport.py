@@ -10,7 +10,7 @@ from headrace.bus.retry import Nack, Return
 from headrace.bus.transport import Counts, Evidence, Lapsed
 from headrace.clock import Clock
 from headrace.db.port import Conflict, Role, Row, Session
-from headrace.errors import OutcomeUnknown
+from headrace.errors import OutcomeUnknown, TransportError
 from headrace.transports.sql import rows
 from headrace.transports.sql.commit import GroupCommit
 from headrace.transports.sql.store import Store
@@ -48,6 +48,7 @@ class SqlTransport:
         return await self._commit.send(envelopes) if envelopes else ()
 
     async def receive(self, queues: Sequence[str], limit: int, wait: float) -> Sequence[Delivery]:
+        await self._connected()
         await self._listen(queues)
         deadline = self._clock.monotonic() + wait
         while True:
@@ -137,6 +138,17 @@ class SqlTransport:
             else:
                 answers.append(Duplicate(held.get(envelope.unique or "", envelope.id)))
         return answers
+
+    async def _connected(self) -> None:
+        """Both connections or none: who claims must be able to settle, also on a server that has no more to give."""
+        sessions = [self._sessions[Role.FETCH], self._sessions[Role.SETTLE]]
+        try:
+            for session in sessions:
+                await session.ready()
+        except TransportError:
+            for session in sessions:
+                await session.rest()
+            raise
 
     async def _listen(self, queues: Sequence[str]) -> None:
         if not self._listening:
