@@ -25,9 +25,7 @@ def broken(page: Path) -> list[str]:
             continue
         path, _, anchor = target.partition("#")
         there = (page.parent / path).resolve() if path else page
-        if not there.exists() or (
-            anchor and there.suffix == ".md" and anchor not in anchors(there)
-        ):
+        if not there.exists() or (anchor and there.suffix == ".md" and anchor not in anchors(there)):
             found.append(f"{page.relative_to(ROOT)}: {target}")
     return found
 

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tests.support.supervising import ROOT
 
 Figure = Callable[[int, int], int]
 Judge = Callable[..., Awaitable[Verdict]]
+Judged = Callable[..., Awaitable[Verdict]]
 Record = Callable[..., None]
 RECORD = Path(ROOT, ".cache", "faults.jsonl")
 
@@ -51,9 +53,15 @@ def postgres_store(server: Postgres) -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Both kinds of store, empty."""
-    if request.param == "sqlite":
+def kind(request: pytest.FixtureRequest) -> str:
+    """Both kinds of store."""
+    return str(request.param)
+
+
+@pytest.fixture
+def store(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty store."""
+    if kind == "sqlite":
         return f"sqlite:///{tmp_path}/jobs.db"
     dsn: str = request.getfixturevalue("postgres_store")
     return dsn
@@ -95,10 +103,11 @@ def record(request: pytest.FixtureRequest) -> Record:
 
 
 @pytest.fixture
-def judge(world: World, record: Record) -> Judge:
-    """Asks the checker about everything that has happened in this world; it must find nothing."""
+def judged(record: Record) -> Judged:
+    """Asks the checker about everything that has happened in a world; it must find nothing."""
 
     async def verdict(
+        world: World,
         deaths: Sequence[Death] = (),
         store_crashes: Sequence[float] = (),
         most_attempts: int = 8,
@@ -111,3 +120,9 @@ def judge(world: World, record: Record) -> Judge:
         return found
 
     return verdict
+
+
+@pytest.fixture
+def judge(world: World, judged: Judged) -> Judge:
+    """About the world of this test."""
+    return partial(judged, world)

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from headrace.bus.envelope import Delivery, Envelope, Outcome, Settlement
-from headrace.bus.retry import ACK, Bury, Nack, Reason
+from headrace.bus.retry import ACK, Bury, Nack, Reason, Verdict
 from headrace.bus.transport import Evidence
 from headrace.errors import OutcomeUnknown, StoreUnreachable
 from headrace.transports.dsn import open_store
@@ -100,8 +100,7 @@ async def sent_once(lines: Lines, bad: SqlTransport, cut: str) -> None:
     except StoreUnreachable:
         assert (await lines.world.sql(stored, one.id))[0][0] == 0, f"{cut}: nothing was done, it said"
     except OutcomeUnknown as error:
-        assert error.ids == [one.id]
-        await lines.good.send([one])
+        await lines.good.send([envelope for envelope in [one] if envelope.id in error.ids])
     else:
         assert (await lines.world.sql(stored, one.id))[0][0] == 1, f"{cut}: it is durable, it said"
     await lines.good.send([one])
@@ -125,7 +124,7 @@ async def lent_to_nobody_else(lines: Lines, bad: SqlTransport, cut: str) -> None
 
 async def settled_once(lines: Lines, bad: SqlTransport, cut: str) -> None:
     acked, nacked, buried = lent = await lines.lent(3)
-    ends = [ACK, Nack(3600.0), Bury(Reason.FAILED, "no")]
+    ends: list[Verdict] = [ACK, Nack(3600.0), Bury(Reason.FAILED, "no")]
     batch = [Settlement(one, end, Outcome(ran=0.1, log="line")) for one, end in zip(lent, ends, strict=True)]
     try:
         refused = await bad.settle(batch)
@@ -205,12 +204,12 @@ async def test_b4_b16_half_open_links_are_noticed_and_replaced_within_ten_second
         for _ in range(100):
             await world.send(world.chaos.work, 0.03, queue="busy")
         (pid,) = working.pids.values()
-        await world.ran(10.0, lambda run: run.pid == pid)
+        await world.ran(10.0, pids=[pid])
         proxy.set(BlackHole(), present=True)
         at = time.monotonic()
         id = await world.send(world.chaos.work, 0.0)
-        (run,) = await world.ran(3 * NOTICED, lambda run: run.id == id)
-        await world.drained(60.0)
+        (run,) = await world.ran(3 * NOTICED, ids=[id])
+        await world.ran(3 * NOTICED, pids=[pid], since=at + 1.0)
         starts = [run.began for run in world.runs() if run.pid == pid]
         pause = max(later - earlier for earlier, later in pairwise(starts))
         assert {*fleet.pids.values(), *working.pids.values()} == {run.pid for run in world.runs()}, "nobody has died"
@@ -225,17 +224,9 @@ async def test_b16_message_that_nobody_was_notified_of_is_found_by_the_poll(worl
     async with a_fleet(world, world.plan(), 1) as fleet:
         await fleet.ready(1)
         await world.ended(await world.send(world.chaos.work, 0.0), 10.0)
-        id, at = world.id(), time.monotonic()
-        world.chaos.diary.send("attempted", id)
-        await world.sql(
-            """WITH message AS (
-                 INSERT INTO headrace_messages (message_id, type, body, headers, queue_name, created_at, available_at, tracked)
-                 VALUES ($1::uuid, 'chaos.work', '{"seconds":0.0}', '{}', 'default', now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC', true))
-               INSERT INTO headrace_jobs (id, type, queue, priority, state, body, headers, created_at, due_at)
-               VALUES ($1::uuid, 'chaos.work', 'default', 4, 'pending', '{"seconds":0.0}', '{}', now(), now())""",
-            id,
-        )
-        (run,) = await world.ran(3 * POLL, lambda run: run.id == id)
+        at = time.monotonic()
+        id = await world.put("chaos.work", '{"seconds": 0.0}')
+        (run,) = await world.ran(3 * POLL, ids=[id])
         await fleet.stopped()
 
     await judge(fleet.deaths, found=round(run.began - at, 2))

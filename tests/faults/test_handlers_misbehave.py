@@ -80,9 +80,7 @@ async def test_e17_progress_is_written_a_few_times_a_second_clamped_and_not_afte
 
     await judge(fleet.deaths)
     notes = [row[0] for row in await world.sql("SELECT note FROM chaos_writes WHERE id = $1 ORDER BY at", id)]
-    ((progress, note),) = await world.sql(
-        "SELECT progress, note FROM headrace_jobs WHERE CAST(id AS text) = $1", id
-    )
+    ((progress, note),) = await world.sql("SELECT progress, note FROM headrace_jobs WHERE CAST(id AS text) = $1", id)
     said = int(note.split(" ")[-1])
     record(said=said, writes=len(notes), per_second=round(len(notes) / (seconds + 0.4), 1))
     assert said > 10_000 * seconds / 2
@@ -94,8 +92,11 @@ async def test_e17_progress_is_written_a_few_times_a_second_clamped_and_not_afte
 
 async def count_writes(world: World) -> None:
     """Let the store note every change of a job that is still running."""
-    await world.sql("CREATE TABLE chaos_writes (at INTEGER, id TEXT, note TEXT)" if world.sqlite else
-                    "CREATE TABLE chaos_writes (at bigint GENERATED ALWAYS AS IDENTITY, id text, note text)")
+    await world.sql(
+        "CREATE TABLE chaos_writes (at INTEGER, id TEXT, note TEXT)"
+        if world.sqlite
+        else "CREATE TABLE chaos_writes (at bigint GENERATED ALWAYS AS IDENTITY, id text, note text)"
+    )
     if world.sqlite:
         await world.sql("""CREATE TRIGGER chaos AFTER UPDATE ON headrace_jobs WHEN NEW.state = 'processing' BEGIN
           INSERT INTO chaos_writes VALUES ((SELECT count(*) FROM chaos_writes), NEW.id, NEW.note); END""")

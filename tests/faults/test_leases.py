@@ -11,7 +11,7 @@ from tests.faults.conftest import Figure, Judge
 from tests.support.chaos.checker import LAPSE
 from tests.support.chaos.fleet import a_fleet
 from tests.support.chaos.records import Death
-from tests.support.chaos.waiting import eventually
+from tests.support.chaos.waiting import exited, moment
 from tests.support.chaos.world import World
 
 pytestmark = pytest.mark.slow
@@ -28,11 +28,11 @@ async def test_a13_worker_killed_in_a_heartbeat_holds_nothing_for_longer_than_it
         for point in ("extend.before_commit", "extend.after_commit"):
             worker = stack.enter_context(world.lonely_worker(f"{point}=kill@2", queues=[point], prefetch=0))
             jobs[point] = worker, await world.send(world.chaos.gate, "never", queue=point)
-        await world.ran(30.0, lambda run: run.id in [id for _, id in jobs.values()], count=2)
+        await world.ran(30.0, ids=[id for _, id in jobs.values()], count=2)
         stack.enter_context(world.lonely_worker(queues=list(jobs), prefetch=0))
         deaths = []
         for point, (worker, id) in sorted(jobs.items(), reverse=True):  # before_commit dies first, or they die together
-            await eventually(lambda worker=worker: worker.poll() is not None, 30.0, f"killed at {point}")  # type: ignore[misc]
+            await exited(worker, 30.0)
             deaths.append(Death(worker.pid, time.monotonic()))
             left = (await world.leases())[id]
             committed_now = point == "extend.after_commit"
@@ -59,19 +59,19 @@ async def test_a16_worker_that_was_stopped_for_three_leases_writes_nothing(
             path = str(world.folder / f"open-{number}")
             for task, *more in ((world.chaos.gate,), (world.chaos.agate, False), (world.chaos.agate, True)):
                 await world.send_many(task, [(path, *more)] * each)
-            held = await world.ran(20.0, lambda run: run.ended is None, count=3 * each)
+            held = await world.ran(20.0, how="", count=3 * each)
             victims = {worker: pid for worker, pid in fleet.pids.items() if world.running(pid)}
             for worker in victims:
                 fleet.supervisor.signal_worker(worker, signal.SIGSTOP)
             stopped_at = time.monotonic()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(world.drained(30.0))
-                tasks.create_task(eventually(lambda at=stopped_at: time.monotonic() > at + 3 * world.lease, 60.0))  # type: ignore[misc]
+                tasks.create_task(moment(stopped_at + 3 * world.lease))
             before = await world.snapshot()
             world.touch(f"open-{number}")
             for worker in victims:
                 fleet.supervisor.signal_worker(worker, signal.SIGCONT)
-            await eventually(lambda v=victims: not any(map(world.running, v.values())), 10.0, "they have ended")  # type: ignore[misc]
+            await fleet.idle(victims.values(), 10.0)
             stale += len(held)
             await world.ended(await world.send(world.chaos.work, 0.0), 10.0)
             after = await world.snapshot()

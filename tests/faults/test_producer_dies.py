@@ -10,7 +10,6 @@ from headrace.errors import OutcomeUnknown, StoreFault
 from tests.faults.conftest import Figure, Judge
 from tests.support.chaos.app import Chaos
 from tests.support.chaos.fleet import a_fleet
-from tests.support.chaos.waiting import eventually
 from tests.support.chaos.world import World
 from tests.support.proxy import Cut, Pass, Proxy
 
@@ -28,7 +27,7 @@ async def test_a1_a2_killed_in_a_send_it_is_stored_wholly_or_not_at_all(
     ids = [world.id() for _ in range(2 * rounds + 3)]
     plan = world.plan(f"send.{point}=kill@2", rounds, ids)
     async with a_fleet(world, plan, 1, role="producer") as fleet:
-        await eventually(lambda: fleet.code is not None, 60.0 + rounds, "all is sent")
+        await fleet.over(60.0 + rounds)
 
     assert sum("signal 9" in death.cause for death in fleet.deaths) == rounds
     verdict = await judge(fleet.deaths, kills=rounds, duplicates=len(world.sends().duplicate))

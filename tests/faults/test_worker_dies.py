@@ -4,7 +4,6 @@ import pytest
 
 from tests.faults.conftest import Figure, Judge
 from tests.support.chaos.fleet import Fleet, a_fleet
-from tests.support.chaos.waiting import eventually
 from tests.support.chaos.world import World
 
 pytestmark = pytest.mark.slow
@@ -35,7 +34,7 @@ async def test_worker_killed_while_it_settles_has_either_settled_or_not(
             before = len(fleet.deaths)
             id = await world.send(world.chaos.armed, f"{point}=kill@1", then)
             await world.ended(id, 30.0)
-            await eventually(lambda n=before: len(fleet.deaths) > n, 10.0, f"a worker is dead: {point}")  # type: ignore[misc]
+            await fleet.died(before + 1, 10.0)
             assert sum(run.id == id for run in world.runs()) == starts, point
         again = recovery(fleet, world)
         await fleet.stopped()

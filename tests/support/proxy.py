@@ -104,9 +104,7 @@ class Link:
                 end.get_extra_info("socket").setsockopt(*NO_LINGER)
             end.transport.abort()
 
-    async def pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, inspect: Inspect
-    ) -> None:
+    async def pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, inspect: Inspect) -> None:
         """Pass on what `inspect` lets through, until an end closes or the link is cut."""
         while chunk := await reader.read(65536):
             mode = await self.proxy.passage(self)

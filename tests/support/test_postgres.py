@@ -44,9 +44,7 @@ async def test_private_server_keeps_what_was_committed_before_a_crash(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["smart", "fast", "immediate"])
-async def test_private_server_restarts_on_its_address(
-    private_postgres: Postgres, mode: str
-) -> None:
+async def test_private_server_restarts_on_its_address(private_postgres: Postgres, mode: str) -> None:
     before = private_postgres.dsn
     await to_thread.run_sync(private_postgres.restart, mode)
     assert private_postgres.dsn == before

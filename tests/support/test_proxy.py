@@ -48,9 +48,7 @@ async def test_delay_holds_back_both_directions(proxy: Proxy, connection: Connec
     assert clock.time() - begun >= 0.2
 
 
-async def test_black_hole_hangs_and_delivers_once_lifted(
-    proxy: Proxy, connection: Connection
-) -> None:
+async def test_black_hole_hangs_and_delivers_once_lifted(proxy: Proxy, connection: Connection) -> None:
     proxy.set(BlackHole())
     asked = asyncio.create_task(connection.fetchval("SELECT 7"))
     done, _ = await asyncio.wait([asked], timeout=0.2)
@@ -59,9 +57,7 @@ async def test_black_hole_hangs_and_delivers_once_lifted(
     assert await asked == 7
 
 
-async def test_reset_breaks_what_is_open_and_what_comes(
-    proxy: Proxy, connection: Connection, behind: str
-) -> None:
+async def test_reset_breaks_what_is_open_and_what_comes(proxy: Proxy, connection: Connection, behind: str) -> None:
     proxy.set(Reset())
     with pytest.raises(GONE):
         await connection.fetchval("SELECT 1")
@@ -71,9 +67,7 @@ async def test_reset_breaks_what_is_open_and_what_comes(
     await (await asyncpg.connect(behind)).close()
 
 
-async def test_a_mode_can_be_for_one_kind_of_connection(
-    proxy: Proxy, connection: Connection, behind: str
-) -> None:
+async def test_a_mode_can_be_for_one_kind_of_connection(proxy: Proxy, connection: Connection, behind: str) -> None:
     listener: Connection = await asyncpg.connect(behind)
     await listener.execute("LISTEN news")
     proxy.set(Reset(), where=b"LISTEN news")

@@ -128,10 +128,13 @@ class PostgresSession:
     async def listen(self, channel: str, heard: Callable[[str], None]) -> None:
         async with self._lock:
             self._heard[channel] = heard
-            if self._connection is not None and not self._connection.is_closed():
-                await self._listen_on(self._connection, channel)
-            else:
+            if self._connection is None or self._connection.is_closed():
                 await self._connected()
+                return
+            try:
+                await self._listen_on(self._connection, channel)
+            except (*_LOST, asyncpg.PostgresError) as error:
+                raise self._translated(error, "listen") from error
 
     async def aclose(self) -> None:
         connection, self._connection = self._connection, None

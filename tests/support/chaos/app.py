@@ -12,7 +12,6 @@ from typing import Any
 from headrace import App, Context, Reject, Retry, Task, TransportError, failpoints
 from headrace.errors import OutcomeUnknown
 from tests.support.chaos.diary import Diary
-from tests.support.chaos.misbehaviour import ERRORS, RESULTS
 
 QUICK = Retry(max=4, first="20ms", factor=1, jitter=0)
 ENDURING = Retry(max=4, first="20ms", factor=1, jitter=0, max_crashes=1000)  # for those whom the monkey kills
@@ -76,7 +75,7 @@ class Chaos:
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             if not spin:
-                time.sleep(left)  # noqa: TID251  # the fault
+                time.sleep(left)  # noqa: ASYNC251, TID251  # the fault
         self.diary.end(ctx)
         return list(ctx.delivery.receipt)
 
@@ -124,7 +123,7 @@ class Chaos:
         self.diary.start(ctx)
         first = ctx.attempt == 1
         try:
-            while first and not Path(path).exists():
+            while first and not Path(path).exists():  # noqa: ASYNC240 - a look
                 ctx.progress(0.5)
                 await asyncio.sleep(0.01)  # noqa: TID251  # the work
         except asyncio.CancelledError:
@@ -135,12 +134,11 @@ class Chaos:
             raise RuntimeError("too late to say so")
         return list(ctx.delivery.receipt)
 
-
     def _raises(self, ctx: Context, what: str) -> None:
         """Raises something that is in misbehaviour.py."""
         self.diary.start(ctx)
         self.diary.end(ctx, "failed")
-        ERRORS[what]()
+        misbehave(what)
 
     async def _araises(self, ctx: Context, what: str, late: bool) -> None:
         """As raises, on the loop; `late`: after it has waited."""
@@ -148,13 +146,13 @@ class Chaos:
         if late:
             await asyncio.sleep(0)  # noqa: TID251  # lets others run
         self.diary.end(ctx, "failed")
-        ERRORS[what]()
+        misbehave(what)
 
     async def _answers(self, ctx: Context, what: str) -> Any:
         """Returns something that is in misbehaviour.py."""
         self.diary.start(ctx)
         self.diary.end(ctx)
-        return RESULTS[what]()
+        return awkward(what)
 
     async def _chatter(self, ctx: Context, seconds: float) -> None:
         """Tells of its progress as often as it can, and goes on when it has ended."""
@@ -169,6 +167,18 @@ class Chaos:
         await asyncio.sleep(0.4)  # noqa: TID251  # the work
         self.diary.end(ctx)
         asyncio.get_running_loop().call_later(0.05, ctx.progress, 0.1, "after the end")
+
+
+def misbehave(what: str) -> None:
+    from tests.support.chaos.misbehaviour import ERRORS  # few processes need it
+
+    ERRORS[what]()
+
+
+def awkward(what: str) -> Any:
+    from tests.support.chaos.misbehaviour import RESULTS  # as above
+
+    return RESULTS[what]()
 
 
 def end_process(how: str) -> None:

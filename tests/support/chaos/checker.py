@@ -63,7 +63,7 @@ def check(facts: Facts) -> Verdict:
     by_id: dict[str, list[Run]] = defaultdict(list)
     for run in facts.runs:
         by_id[run.id].append(run)
-    for id, runs in by_id.items():
+    for runs in by_id.values():
         verdict.problems += _run_again(facts, runs, verdict.duplicates)
         verdict.problems += _attempts(runs, facts.most_attempts)
     for id, job in facts.store.jobs.items():

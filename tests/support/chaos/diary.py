@@ -42,7 +42,9 @@ class Diary:
 
     def _write(self, lines: str) -> None:
         if self._pid != (pid := os.getpid()):
-            self._fd = os.open(self._folder / f"{pid}.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._fd = os.open(
+                self._folder / f"{pid}.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600
+            )
             self._pid = pid  # last: other threads look at it
         os.write(self._fd, lines.encode())
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import msgspec
 
-from headrace import compose, failpoints
+from headrace import chance, compose, failpoints
+from headrace.bus.ids import Ids
+from headrace.clock import SystemClock
 from headrace.supervisor.orders import Seat
 from headrace.worker.status import Bye, Hello, encode
 from tests.support.chaos.app import Chaos
@@ -31,14 +33,16 @@ def load_worker(argument: str) -> Run:
 
 
 def load_producer(argument: str) -> Run:
-    """Sends the ids of the plan that nobody has had an answer for, one by one, and ends."""
+    """Sends the ids of the plan that nobody has had an answer for, or so many of its own, one by one, and ends."""
     plan = msgspec.json.decode(argument, type=Plan)
 
     def run(seat: Seat) -> int:
         os.write(seat.status_fd, encode(Hello(seat.worker, os.getpid())))
         failpoints.arm(plan.armed())
         answered = Reader(Path(plan.folder)).sends().accepted
-        asyncio.run(_send(plan.chaos(), [id for id in plan.ids if id not in answered]))
+        own = Ids(SystemClock().now, chance.bits)
+        ids = [id for id in plan.ids if id not in answered] + [own.new() for _ in range(plan.count)]
+        asyncio.run(_send(plan.chaos(), ids))
         os.write(seat.status_fd, encode(Bye("all are sent")))
         return 0
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Literal
 
@@ -59,9 +59,21 @@ class Fleet(Watched):
     async def stopped(self, within: float = 60.0) -> int:
         """Drain; the exit code."""
         self.supervisor.stop()
+        return await self.over(within)
+
+    async def over(self, within: float) -> int:
+        """The exit code, once everything has ended."""
         await eventually(lambda: self.code is not None, within, "the supervisor has stopped")
         assert self.code is not None
         return self.code
+
+    async def died(self, count: int, within: float) -> None:
+        """Wait until so many workers have ended."""
+        await eventually(lambda: len(self.deaths) >= count, within, f"{count} workers are dead")
+
+    async def idle(self, pids: Collection[int], within: float) -> None:
+        """Wait until nothing runs in these processes."""
+        await eventually(lambda: not any(map(self.world.running, pids)), within, "nothing runs any more")
 
     def kill(self, worker: str) -> None:
         """As the kernel does it."""

@@ -52,13 +52,14 @@ class Host:
 
 
 @contextmanager
-def a_host(plan: Plan, workers: int, before: Callable[[int], None] = lambda _: None) -> Iterator[Host]:
+def a_host(plan: Plan, workers: int, before: Callable[[int], None] | None = None) -> Iterator[Host]:
     """Running until the block ends; `before` gets the pid of the supervisor before it begins."""
     command = [sys.executable, "-m", "tests.support.chaos.alone", msgspec.json.encode(plan).decode(), str(workers)]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
         host = Host(process)
         try:
-            before(process.pid)
+            if before is not None:
+                before(process.pid)
             assert process.stdin is not None
             process.stdin.write("begin\n")
             process.stdin.flush()
@@ -83,12 +84,24 @@ def little_memory(size: int) -> Iterator[Callable[[int], None] | None]:
         except OSError:
             continue
         try:
-            if (group / limit).exists():
-                (group / limit).write_text(str(size))
-                yield lambda pid: (group / "cgroup.procs").write_text(str(pid)) and None
-                return
-        except OSError:
+            (group / limit).write_text(str(size))
+        except OSError:  # it is not memory that this hierarchy limits
+            group.rmdir()
             continue
+        try:
+            yield Group(group).enter
+            return
         finally:
             group.rmdir()
     yield None
+
+
+class Group:
+    """A control group."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def enter(self, pid: int) -> None:
+        """Move a process into it."""
+        (self._folder / "cgroup.procs").write_text(str(pid))

@@ -43,7 +43,7 @@ class Monkey:
         pid = self._fleet.pids[victim]
         at = time.monotonic()
         self._fleet.supervisor.signal_worker(victim, signal.SIGKILL)
-        await eventually(lambda: any(death.pid == pid for death in self._fleet.deaths), within, f"{victim} is dead")
+        await eventually(lambda: pid in {death.pid for death in self._fleet.deaths}, within, f"{victim} is dead")
         running = self._fleet.world.running(pid)
         if not running:
             self.missed += 1

@@ -15,6 +15,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     folder      of their diary
     failpoints  armed in each process that takes one of the tokens
     ids         what producers send
+    count       or how many messages each of them sends
     """
 
     store: str
@@ -23,6 +24,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     settings: WorkerSettings = WorkerSettings()
     failpoints: str = ""
     ids: tuple[str, ...] = ()
+    count: int = 0
 
     def environment(self) -> dict[str, str]:
         """For a process that should work by this plan."""

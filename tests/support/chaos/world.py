@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,9 @@ class World:
         (self.folder / name).touch()
         return str(self.folder / name)
 
-    def plan(self, failpoints: str = "", rounds: int = 0, ids: Sequence[str] = (), **settings: Any) -> Plan:
+    def plan(
+        self, failpoints: str = "", rounds: int = 0, ids: Sequence[str] = (), count: int = 0, **settings: Any
+    ) -> Plan:
         """For processes of this world; `rounds` of them will have the failpoints armed."""
         for number in range(rounds):
             (self.folder / "tokens" / f"{number:06}").touch()
@@ -61,6 +63,7 @@ class World:
             settings=WorkerSettings(**settings),
             failpoints=failpoints,
             ids=tuple(ids),
+            count=count,
         )
 
     @property
@@ -98,6 +101,26 @@ class World:
         self.chaos.diary.send("accepted", *sent)
         return sent
 
+    async def put(self, type_: str, body: str) -> str:
+        """A message and its job, written into the tables as another program might: nobody is notified."""
+        id = self.id()
+        self.chaos.diary.send("attempted", id)
+        self.chaos.diary.send("accepted", id)
+        key, moment, now = ("$1", "$now", "$now") if self.sqlite else ("$1::uuid", "now() AT TIME ZONE 'UTC'", "now()")
+        kind, text = "CAST($2 AS text)", "CAST($3 AS text)"
+        await self.sql(
+            f"""INSERT INTO headrace_jobs (id, type, queue, priority, state, body, headers, created_at, due_at)
+                VALUES ({key}, {kind}, 'default', 4, 'pending', {text}, '{{}}', {now}, {now})""",
+            id, type_, body,
+        )  # fmt: skip
+        await self.sql(
+            f"""INSERT INTO headrace_messages
+                  (message_id, type, body, headers, queue_name, created_at, available_at, tracked)
+                VALUES ({key}, {kind}, {text}, '{{}}', 'default', {moment}, {moment}, true)""",
+            id, type_, body,
+        )  # fmt: skip
+        return id
+
     # ── looking ──────────────────────────────────────────────────────────────────────────────
 
     def runs(self) -> list[diary.Run]:
@@ -134,10 +157,31 @@ class World:
 
         return await eventually(empty, within, "drained")
 
-    async def ran(self, within: float, fits: Callable[[diary.Run], bool], count: int = 1) -> list[diary.Run]:
-        """The runs that fit, once there are so many."""
-        await eventually(lambda: sum(map(fits, self.runs())) >= count, within, "ran")
-        return [run for run in self.runs() if fits(run)]
+    async def ran(
+        self,
+        within: float,
+        *,
+        count: int = 1,
+        ids: Collection[str] = (),
+        pids: Collection[int] = (),
+        since: float = 0.0,
+        how: str | None = None,
+    ) -> list[diary.Run]:
+        """Runs of these messages, in these processes, begun since then, that have ended so ("": not yet), once there
+        are so many."""
+
+        def found() -> list[diary.Run]:
+            return [
+                run
+                for run in self.runs()
+                if (not ids or run.id in ids)
+                and (not pids or run.pid in pids)
+                and run.began > since
+                and (how is None or run.how == how)
+            ]
+
+        await eventually(lambda: len(found()) >= count, within, f"{count} runs")
+        return found()
 
     async def ended(self, id: str, within: float) -> None:
         """Wait until the job has ended."""
@@ -164,7 +208,9 @@ class World:
 
     async def snapshot(self) -> Snapshot:
         """All that the store holds."""
-        jobs = await self.sql("SELECT CAST(id AS text), state, retries, crashes, result, worker, error FROM headrace_jobs")
+        jobs = await self.sql(
+            "SELECT CAST(id AS text), state, retries, crashes, result, worker, error FROM headrace_jobs"
+        )
         waiting = await self.sql(
             "SELECT CAST(message_id AS text), delivered_at IS NOT NULL, loan, retries, crashes FROM headrace_messages"
         )
