@@ -44,7 +44,7 @@ test: static ## all of check, then the whole suite on real servers
 
 soak: $(VENV)/.dev ## the fault catalogue at its full figures (an hour or more)
 	@dsn=$$($(BIN)/python -m scripts.services ensure postgres); \
-	HEADRACE_TEST_POSTGRES=$$dsn $(BIN)/pytest -m soak
+	HEADRACE_TEST_POSTGRES=$$dsn $(BIN)/pytest -m soak -o faulthandler_timeout=7200
 
 bench: $(VENV)/.dev ## speed beside the raw limit and the peers, on this machine
 	@dsn=$$($(BIN)/python -m scripts.services ensure postgres); \

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.slow
 
 NOTICED = 10.0  # seconds until a half-open link is given up
 POLL = 4.0
+AGAIN = 5.0  # seconds until a worker goes on
 MANY = 500  # messages that no operation needs
 EVIDENCE = Evidence("test", "gives back")
 
@@ -189,6 +190,29 @@ async def test_b3_line_that_is_cut_at_any_message_leaves_an_operation_done_or_no
     await lines.good.aclose()
     record(operation=operation.__name__, cuts=lines.cuts[operation.__name__])
     assert lines.cuts[operation.__name__] > 5
+
+
+@pytest.mark.parametrize("lease", [30.0])
+async def test_b3_what_was_lent_in_a_lost_answer_is_given_back_at_once_and_uncharged(
+    world: World, behind: str, proxy: Proxy, judge: Judge
+) -> None:
+    """The claim was committed and nobody heard of it; nobody waits for a lease of half a minute."""
+    plan = msgspec.structs.replace(world.plan(prefetch=20), store=behind)
+    async with a_fleet(world, plan, 1) as fleet:
+        await fleet.ready(1)
+        await world.ended(await world.send(world.chaos.work, 0.0), 10.0)
+        proxy.set(Cut(reply_to=b"default"), where=b"headrace fetch")
+        at = time.monotonic()
+        ids = await world.send_many(world.chaos.work, [(0.0,)] * 10)
+        runs = await world.ran(3 * AGAIN, ids=ids, count=10)
+        assert proxy.fired.is_set()
+        await world.drained(10.0)
+        await fleet.stopped()
+
+    await judge(fleet.deaths, again=round(max(run.began for run in runs) - at, 2))
+    assert {run.receipt[1] for run in runs} == {2}, "lent twice, the first time to nobody"
+    assert {run.attempt for run in runs} == {1}
+    assert max(run.began for run in runs) - at <= AGAIN
 
 
 async def test_b4_b16_half_open_links_are_noticed_and_replaced_within_ten_seconds(

@@ -205,7 +205,9 @@ REAP = _give_back(f"""
 
 RELEASE = _give_back("""
   SELECT m.id, m.worker, EXISTS (SELECT 1 FROM unnest($4::bigint[], $5::integer[]) AS r(id, loan) WHERE r.id = m.id AND r.loan = m.loan) AS charged
-    FROM headrace_messages m WHERE m.delivered_at IS NOT NULL AND m.worker = $3 FOR UPDATE OF m""")
+    FROM headrace_messages m
+   WHERE m.delivered_at IS NOT NULL AND m.worker = $3
+     AND NOT EXISTS (SELECT 1 FROM unnest($6::bigint[], $7::integer[]) AS k(id, loan) WHERE k.id = m.id AND k.loan = m.loan) FOR UPDATE OF m""")
 
 REPORT = f"""
 UPDATE headrace_jobs j
@@ -295,8 +297,11 @@ class PostgresQueue:
     def reap(self, limit: int) -> Work[Sequence[Lapsed]]:
         return self._given_back("reap", REAP, "lease lapsed", "no heartbeat within the lease", limit)
 
-    def release(self, worker: str, started: Sequence[Receipt], evidence: Evidence) -> Work[Sequence[Lapsed]]:
-        return self._given_back("release", RELEASE, evidence.cause, evidence.detail, worker, *columns(started, 2))
+    def release(
+        self, worker: str, started: Sequence[Receipt], evidence: Evidence, kept: Sequence[Receipt] = ()
+    ) -> Work[Sequence[Lapsed]]:
+        args = (evidence.cause, evidence.detail, worker, *columns(started, 2), *columns(kept, 2))
+        return self._given_back("release", RELEASE, *args)
 
     def report(self, rows: Sequence[Row]) -> Work[None]:
         def steps() -> Steps[None]:

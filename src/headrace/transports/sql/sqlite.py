@@ -107,7 +107,8 @@ LAPSED = """SELECT id, message_id, type, queue_name, worker, crashes + 1, 1, ret
 
 HELD = """SELECT m.id, m.message_id, m.type, m.queue_name, m.worker, m.crashes + (r.id IS NOT NULL), r.id IS NOT NULL, m.retries, m.tracked
   FROM headrace_messages m LEFT JOIN (SELECT value ->> 0 AS id, value ->> 1 AS loan FROM json_each($2)) r ON r.id = m.id AND r.loan = m.loan
- WHERE m.delivered_at IS NOT NULL AND m.worker = $1"""
+ WHERE m.delivered_at IS NOT NULL AND m.worker = $1
+   AND NOT EXISTS (SELECT 1 FROM json_each($3) k WHERE k.value ->> 0 = m.id AND k.value ->> 1 = m.loan)"""
 
 # Rows here: id, message id, crashes now, charged, tries now, worker.
 GIVE_BACK = f"""
@@ -188,11 +189,11 @@ class SqliteQueue:
         cause = "lease lapsed: no heartbeat within the lease"
         return Work("reap", partial(self._give_back, Statement(self._named(LAPSED), (limit,)), cause))
 
-    def release(self, worker: str, started: Sequence[Receipt], evidence: Evidence) -> Work[Sequence[Lapsed]]:
-        cause = f"{evidence.cause}: {evidence.detail}"
-        return Work(
-            "release", partial(self._give_back, Statement(self._named(HELD), (worker, as_json(started))), cause)
-        )
+    def release(
+        self, worker: str, started: Sequence[Receipt], evidence: Evidence, kept: Sequence[Receipt] = ()
+    ) -> Work[Sequence[Lapsed]]:
+        held = Statement(self._named(HELD), (worker, as_json(started), as_json(kept)))
+        return Work("release", partial(self._give_back, held, f"{evidence.cause}: {evidence.detail}"))
 
     def report(self, rows: Sequence[Row]) -> Work[None]:
         def steps() -> Steps[None]:

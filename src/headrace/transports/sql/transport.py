@@ -41,6 +41,8 @@ class SqlTransport:
         self._heard = asyncio.Event()
         self._listening = False
         self._interrupted = False
+        self._lent: set[Receipt] = set()  # received and not settled
+        self._astray = False  # a claim may have been made whose answer was lost
 
     # ── Transport ────────────────────────────────────────────────────────────────────────────
 
@@ -50,10 +52,11 @@ class SqlTransport:
     async def receive(self, queues: Sequence[str], limit: int, wait: float) -> Sequence[Delivery]:
         await self._connected()
         await self._listen(queues)
+        await self._give_back_strays()
         deadline = self._clock.monotonic() + wait
         while True:
             self._heard.clear()  # before looking, so that what comes during the look is heard
-            claimed = await self.session(Role.FETCH).run(self._sql.claim(queues, limit, self.lease, self._worker))
+            claimed = await self._claim(queues, limit)
             left = deadline - self._clock.monotonic()
             if claimed or left <= 0 or self._interrupted:
                 return [self._delivery(row) for row in claimed]
@@ -62,6 +65,7 @@ class SqlTransport:
 
     async def settle(self, settlements: Sequence[Settlement]) -> Collection[Receipt]:
         accepted = await self.session(Role.SETTLE).run(self._sql.settle(rows.batch(settlements), self._worker))
+        self._lent.difference_update([settlement.delivery.receipt for settlement in settlements])
         if any(isinstance(settlement.verdict, GIVEN_BACK) for settlement in settlements):
             self._heard.set()  # what was given back may be due before the sleep that is under way ends
         if accepted is None:
@@ -149,6 +153,22 @@ class SqlTransport:
             for session in sessions:
                 await session.rest()
             raise
+
+    async def _claim(self, queues: Sequence[str], limit: int) -> Sequence[Row]:
+        try:
+            claimed = await self.session(Role.FETCH).run(self._sql.claim(queues, limit, self.lease, self._worker))
+        except OutcomeUnknown:
+            self._astray = True
+            raise
+        self._lent.update([(row[0], row[1]) for row in claimed])
+        return claimed
+
+    async def _give_back_strays(self) -> None:
+        """What a claim has lent us without our knowing it need not wait for its lease; nobody has started it."""
+        if self._astray:
+            lost = Evidence("the answer to a claim was lost", "nothing of it was started")
+            await self.session(Role.FETCH).run(self._sql.release(self._worker, [], lost, list(self._lent)))
+            self._astray = False
 
     async def _listen(self, queues: Sequence[str]) -> None:
         if not self._listening:
