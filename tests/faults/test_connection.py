@@ -243,6 +243,25 @@ async def test_b4_b16_half_open_links_are_noticed_and_replaced_within_ten_second
     assert pause <= NOTICED
 
 
+@pytest.mark.soak
+@pytest.mark.parametrize("lease", [12.0])
+async def test_b4_heartbeat_on_a_half_open_link_finds_another_one_before_the_lease_is_over(
+    world: World, behind: str, proxy: Proxy, judge: Judge
+) -> None:
+    """Only the link of the heart goes silent, right after it has renewed."""
+    plan = msgspec.structs.replace(world.plan(), store=behind)
+    async with a_fleet(world, plan, 2) as fleet:
+        await fleet.ready(2)
+        await world.send(world.chaos.work, 1.2 * world.lease)
+        await world.ran(10.0, how="")
+        proxy.set(BlackHole(), where=b"headrace heartbeat", present=True)
+        await world.drained(3 * world.lease)
+        await fleet.stopped()
+
+    verdict = await judge(fleet.deaths)
+    assert verdict.starts == 1
+
+
 async def test_b16_message_that_nobody_was_notified_of_is_found_by_the_poll(world: World, judge: Judge) -> None:
     """It was put into the table without a word, as another program might."""
     async with a_fleet(world, world.plan(), 1) as fleet:

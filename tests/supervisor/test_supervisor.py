@@ -15,6 +15,11 @@ from tests.support.supervising import LOADING, gone, supervising
 pytestmark = pytest.mark.slow
 
 
+def descendants() -> list[psutil.Process]:
+    """Every process below this one, but for the servers of other tests."""
+    return [process for process in psutil.Process().children(recursive=True) if process.name() != "postgres"]
+
+
 async def test_killed_worker_is_replaced_at_once_and_exactly_what_it_ran_is_given_back() -> None:
     async with supervising(ConsumerSettings("steady", 4)) as watched:
         await watched.some(events.WorkerReady, 4)
@@ -47,7 +52,7 @@ async def test_killed_worker_is_replaced_at_once_and_exactly_what_it_ran_is_give
 async def test_stop_drains_every_worker_and_leaves_nobody() -> None:
     async with supervising(ConsumerSettings("steady", 3)) as watched:
         await watched.some(events.WorkerReady, 3)
-        everyone = [process.pid for process in psutil.Process().children(recursive=True)]
+        everyone = [process.pid for process in descendants()]
 
         watched.supervisor.stop()
 
@@ -97,7 +102,7 @@ async def test_stop_during_the_start_leaves_nobody(awaited: type[events.Event] |
             await watched.some(awaited)
         watched.supervisor.stop()
         assert await watched.ended() == 0
-    assert psutil.Process().children() == []
+    assert descendants() == []
     assert watched.all(events.LoadFailed) == []
 
 
@@ -244,4 +249,4 @@ async def test_application_that_cannot_be_loaded_ends_the_supervisor(argument: s
         assert await watched.ended() == 1
         (failed,) = watched.all(events.LoadFailed)
         assert text in failed.text
-    assert psutil.Process().children() == []
+    assert descendants() == []

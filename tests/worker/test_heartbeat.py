@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
+import pytest
+
 from headrace import failpoints
 from headrace.bus.envelope import Receipt
 from headrace.bus.retry import ACK
-from headrace.worker.heartbeat import Heart
+from headrace.worker.heartbeat import Heart, HeartParts
 from tests.support.bus import settled
 from tests.support.stores import soon
 from tests.support.work import Yard, breathe, until
@@ -137,3 +139,17 @@ async def test_heart_goes_on_after_the_store_was_away_and_asks_more_often(yard: 
         await beating.beat_once()
 
     assert seconds < LEASE  # a second apart, after the first
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_worker_whose_heart_has_stopped_for_a_bug_is_told_to_drain(yard: Yard) -> None:
+    """Nothing is received while no heart beats, so it would be deaf for ever."""
+    beating = Beating(yard)
+
+    async def connect() -> HeartParts:
+        raise LookupError("a bug")
+
+    beating.heart.start(connect)
+
+    await until(lambda: beating.obeyed == ["drain"])
+    await beating.heart.stop()
