@@ -60,6 +60,10 @@ async def test_e10_whatever_a_handler_returns_its_job_is_done_or_has_failed(worl
     await judge(fleet.deaths)
     snapshot = await world.snapshot()
     assert {name: snapshot.jobs[id].state for name, id in ids.items()} == dict.fromkeys(names, State.COMPLETED)
+    kept = {name for name, id in ids.items() if snapshot.jobs[id].result is not None}
+    assert kept == {"bytes"}
+    for name in set(names) - kept:
+        assert (snapshot.jobs[ids[name]].error or "").startswith("HR405"), name
     assert snapshot.jobs[killer].state == State.QUARANTINED
     assert sum(run.id == killer for run in world.runs()) == 3
 

@@ -75,6 +75,14 @@ _PLAIN = (
 )
 
 
+def encode_result(value: object) -> bytes:
+    """JSON of what a handler returned; Unencodable also for NaN, which msgspec writes as null."""
+    body = encode(value)
+    if b"null" in body:
+        _refuse_nan(value, "the result")
+    return body
+
+
 def _refuse_nan(value: Any, name: str) -> None:
     """Of what has been encoded: Unencodable when msgspec wrote null for a NaN or an infinity."""
     try:

@@ -46,11 +46,15 @@ class Heart:
         worker_loop = asyncio.get_running_loop()
 
         async def main() -> None:
-            leasing, sign, close = await connect()
             try:
-                await self.beat(leasing, sign, worker_loop.call_soon_threadsafe)
+                leasing, sign, close = await connect()
+                try:
+                    await self.beat(leasing, sign, worker_loop.call_soon_threadsafe)
+                finally:
+                    await close()
             finally:
-                await close()
+                if not self._stopped:  # a bug of ours: a worker without a heart is deaf, and another one should come
+                    worker_loop.call_soon_threadsafe(self._wanted, "drain")
 
         self._thread = threading.Thread(target=asyncio.run, args=(main(),), name="headrace-heartbeat", daemon=True)
         self._thread.start()

@@ -9,7 +9,7 @@ from typing import Any
 
 from headrace import chance
 from headrace.bus import events
-from headrace.bus.codec import encode
+from headrace.bus.codec import encode_result
 from headrace.bus.context import Context, headers_of
 from headrace.bus.dispatch import split
 from headrace.bus.envelope import HANDLER_HEADER, NO_OUTCOME, Delivery, Outcome, Settlement
@@ -214,7 +214,7 @@ class _Threaded:
 
 def _encoded(result: object) -> tuple[bytes | None, str]:
     """The result as JSON, and a note when it cannot be kept."""
-    error, body = guarded(partial(encode, result))
+    error, body = guarded(partial(encode_result, result))
     if error is not None:
         why = error.why or error.what if type(error) is Unencodable else cause(error)
         return None, str(ResultNotStored("the result has no JSON form", why=why, hint="return plain data"))
